@@ -1,0 +1,138 @@
+"""People who sign in or hold credentials, and the roles they were granted."""
+
+from typing import ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils.crypto import salted_hmac
+
+from portal.accounts.policy import GRANTED_ROLES
+
+
+class PersonQuerySet(models.QuerySet["Person"]):
+    """Questions about people."""
+
+    def active(self) -> "PersonQuerySet":
+        """People who are not disabled."""
+        return self.filter(is_active=True)
+
+    def with_identity(self) -> "PersonQuerySet":
+        """People tied to an Entra ID account: only they can sign in."""
+        return self.filter(oid__isnull=False)
+
+
+class Person(AbstractBaseUser):
+    """Somebody the portal knows. The identity is (tid, oid); name and e-mail address are for reading only.
+
+    A person without tid and oid cannot sign in and is matched with nobody: see
+    `portal.accounts.services.person_without_identity`.
+    """
+
+    password = None  # type: ignore[assignment]  # there is no local sign-in
+    last_login = None  # type: ignore[assignment]  # last_sign_in is written with the audit entry
+
+    tid = models.UUIDField("Entra ID tenant", null=True, blank=True)
+    oid = models.UUIDField("Entra ID object", null=True, blank=True)
+    name = models.CharField(max_length=200)
+    email = models.CharField(max_length=320, blank=True)
+    is_active = models.BooleanField(default=True)
+    created = models.DateTimeField(auto_now_add=True)
+    last_sign_in = models.DateTimeField(null=True, blank=True)
+    session_epoch = models.PositiveIntegerField(default=0)
+
+    USERNAME_FIELD = "id"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    objects = PersonQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "person"
+        verbose_name_plural = "people"
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["tid", "oid"], name="person_identity_unique"),
+            models.CheckConstraint(
+                condition=Q(tid__isnull=True, oid__isnull=True) | Q(tid__isnull=False, oid__isnull=False),
+                name="person_identity_whole",
+            ),
+        ]
+        indexes = [
+            models.Index(Lower("name"), "id", name="person_name_index"),
+            models.Index(Lower("email"), name="person_email_index"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.email
+
+    def get_full_name(self) -> str:
+        """Return the name shown for the person."""
+        return str(self)
+
+    def get_session_auth_hash(self) -> str:
+        """Return what a session must carry to stay valid; it changes when `session_epoch` does."""
+        return self._session_hash(None)
+
+    def get_session_auth_fallback_hash(self):  # type: ignore[no-untyped-def]
+        """Yield the same under the older secret keys, while they are being replaced."""
+        from django.conf import settings
+
+        for key in settings.SECRET_KEY_FALLBACKS:
+            yield self._session_hash(key)
+
+    def _session_hash(self, secret: str | None) -> str:
+        value = f"{self.pk}:{self.session_epoch}"
+        return salted_hmac("portal.accounts.session", value, secret=secret, algorithm="sha256").hexdigest()
+
+
+class RoleGrant(models.Model):
+    """One role of one person: assigned in Entra ID (an app role) or here."""
+
+    class Source(models.TextChoices):
+        """Where the role is managed."""
+
+        ENTRA = "entra", "Entra ID"
+        PORTAL = "portal", "Portal"
+
+    ROLES: ClassVar = [(role.value, role.label) for role in GRANTED_ROLES]
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="role_grants")
+    role = models.CharField(max_length=20, choices=ROLES)
+    group = models.ForeignKey(
+        "groups.Group",
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="role_grants",
+        help_text="Group administrators only. Without it, the groups the person belongs to.",
+    )
+    source = models.CharField(max_length=10, choices=Source.choices)
+    granted = models.DateTimeField(auto_now_add=True)
+    granted_by = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["role", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["person", "role", "source"],
+                condition=Q(group__isnull=True),
+                name="role_grant_unique",
+            ),
+            models.UniqueConstraint(
+                fields=["person", "role", "source", "group"],
+                condition=Q(group__isnull=False),
+                name="role_grant_group_unique",
+            ),
+            models.CheckConstraint(
+                condition=Q(group__isnull=True) | Q(role="group_admin"), name="role_grant_group_for_group_admin"
+            ),
+            models.CheckConstraint(
+                condition=Q(role__in=[role.value for role in GRANTED_ROLES]), name="role_grant_role_known"
+            ),
+            models.CheckConstraint(condition=Q(source__in=["entra", "portal"]), name="role_grant_source_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_role_display()} ({self.get_source_display()})"

@@ -1,0 +1,118 @@
+"""Who may do what: the one table of roles and rights, read by the code, the documentation and the tests."""
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+
+from django.db import models
+
+
+class Role(models.TextChoices):
+    """What a person is. The first four are granted; the last two come with membership of a project."""
+
+    ADMIN = "admin", "Administrator"
+    AUDITOR = "auditor", "Auditor"
+    OPERATOR = "operator", "Operator"
+    GROUP_ADMIN = "group_admin", "Group administrator"
+    OWNER = "owner", "Project owner"
+    MEMBER = "member", "Project member"
+
+
+GRANTED_ROLES = (Role.ADMIN, Role.AUDITOR, Role.OPERATOR, Role.GROUP_ADMIN)
+
+APP_ROLES: Mapping[str, Role] = MappingProxyType(
+    {
+        "Portal.Admin": Role.ADMIN,
+        "Portal.Auditor": Role.AUDITOR,
+        "Portal.Operator": Role.OPERATOR,
+        "Portal.GroupAdmin": Role.GROUP_ADMIN,
+    }
+)
+"""App roles of the Entra ID application (``roles`` in the token) and what they mean here."""
+
+
+class Right(StrEnum):
+    """Something that may be done. The value is the code used in documentation and refusals."""
+
+    SEE_MONITORING = "see_monitoring"
+    SEE_PROJECTS = "see_projects"
+    SEE_GROUPS = "see_groups"
+    SEE_REFUSALS = "see_refusals"
+    SEE_AUDIT = "see_audit"
+    SEE_PEOPLE = "see_people"
+    SEE_SETTINGS = "see_settings"
+    CREATE_PROJECT = "create_project"
+    EDIT_PROJECT = "edit_project"
+    SET_LIMITS = "set_limits"
+    MANAGE_MEMBERS = "manage_members"
+    ISSUE_TOKEN = "issue_token"  # noqa: S105  a right, not a password
+    REVOKE_TOKEN = "revoke_token"  # noqa: S105
+    MANAGE_API_KEYS = "manage_api_keys"
+    MANAGE_GROUPS = "manage_groups"
+    MANAGE_GATEWAYS = "manage_gateways"
+    MANAGE_PRICES = "manage_prices"
+    RUN_JOBS = "run_jobs"
+    EXPORT_AUDIT = "export_audit"
+    MANAGE_ACCESS = "manage_access"
+    MANAGE_ORGANIZATION = "manage_organization"
+
+
+class Reach(IntEnum):
+    """How far a right goes. A wider reach includes the narrower ones."""
+
+    NONE = 0
+    OWN = 1  # what is the person's own: own tokens, own refusals
+    PROJECT = 2  # everything in the projects the person belongs to
+    GROUP = 3  # everything in the groups the person administers
+    ALL = 4  # everywhere
+
+
+_A, _G, _P, _O = Reach.ALL, Reach.GROUP, Reach.PROJECT, Reach.OWN
+_ADMIN, _AUDIT, _OPER = Role.ADMIN, Role.AUDITOR, Role.OPERATOR
+_GROUP, _OWNER, _MEMBER = Role.GROUP_ADMIN, Role.OWNER, Role.MEMBER
+
+POLICY: Mapping[Right, Mapping[Role, Reach]] = MappingProxyType(
+    {
+        Right.SEE_MONITORING: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _P},
+        Right.SEE_PROJECTS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _P},
+        Right.SEE_GROUPS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G},
+        Right.SEE_REFUSALS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},
+        Right.SEE_AUDIT: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},
+        Right.SEE_PEOPLE: {_ADMIN: _A, _AUDIT: _A},
+        Right.SEE_SETTINGS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A},
+        Right.CREATE_PROJECT: {_ADMIN: _A, _GROUP: _G},
+        Right.EDIT_PROJECT: {_ADMIN: _A, _GROUP: _G, _OWNER: _P},
+        Right.SET_LIMITS: {_ADMIN: _A, _GROUP: _G},
+        Right.MANAGE_MEMBERS: {_ADMIN: _A, _GROUP: _G, _OWNER: _P},
+        Right.ISSUE_TOKEN: {_ADMIN: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},
+        Right.REVOKE_TOKEN: {_ADMIN: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},
+        Right.MANAGE_API_KEYS: {_ADMIN: _A, _GROUP: _G, _OWNER: _P},
+        Right.MANAGE_GROUPS: {_ADMIN: _A},
+        Right.MANAGE_GATEWAYS: {_ADMIN: _A, _OPER: _A},
+        Right.MANAGE_PRICES: {_ADMIN: _A, _OPER: _A},
+        Right.RUN_JOBS: {_ADMIN: _A, _OPER: _A},
+        Right.EXPORT_AUDIT: {_ADMIN: _A, _AUDIT: _A},
+        Right.MANAGE_ACCESS: {_ADMIN: _A},
+        Right.MANAGE_ORGANIZATION: {_ADMIN: _A},
+    }
+)
+"""Right × role → how far. A cell that is not there is a no."""
+
+READING = frozenset(right for right in Right if right.value.startswith("see_")) | {Right.EXPORT_AUDIT}
+"""The rights that change nothing."""
+
+
+def reach(right: Right, roles: Iterable[str]) -> Reach:
+    """Return how far `right` goes for somebody with all of `roles`: the widest of them."""
+    row = POLICY[right]
+    return max((row.get(Role(role), Reach.NONE) for role in roles), default=Reach.NONE)
+
+
+def may(right: Right, roles: Iterable[str]) -> bool:
+    """Tell whether any of `roles` has `right` at all, however narrow."""
+    return reach(right, roles) is not Reach.NONE
+
+
+def matrix() -> list[tuple[Right, dict[Role, Reach]]]:
+    """Return the whole table with every cell filled, in the order of the enums."""
+    return [(right, {role: POLICY[right].get(role, Reach.NONE) for role in Role}) for right in Right]
