@@ -1,0 +1,120 @@
+"""Write the audit log: in the transaction of the change, or not at all."""
+
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from audit.actions import Action, Outcome
+from audit.actors import Actor, Target
+from audit.models import AuditEntry
+from portal.lib.uuid7 import uuid7
+
+Changes = Mapping[str, tuple[Any, Any] | list[Any]]
+
+
+class NotInTransaction(RuntimeError):
+    """`record` was called outside a transaction: the entry could outlive a change that never happened."""
+
+
+def redacted(before: str | None, after: str | None) -> dict[str, Any]:
+    """Return what the log keeps of a secret value: that it changed, and a fingerprint to compare, not the value."""
+    key = settings.SECRET_KEY.encode()
+    mark = hmac.new(key, (after or "").encode(), hashlib.sha256).hexdigest()[:12]
+    return {"redacted": True, "changed": before != after, "fp": mark}
+
+
+def record(
+    action: Action,
+    *,
+    actor: Actor,
+    target: Target,
+    changes: Changes | None = None,
+    project: int | None = None,
+    group: int | None = None,
+    comment: str = "",
+    outcome: Outcome = Outcome.SUCCESS,
+    reason: str = "",
+) -> uuid.UUID:
+    """Write one entry in the current transaction; raise NotInTransaction when there is none.
+
+    ``changes`` maps a field to ``(before, after)``. The entry appears if and only if the transaction commits.
+    """
+    if not connection.in_atomic_block:
+        raise NotInTransaction(action)
+    fields: dict[str, Any] = {
+        "id": uuid7(),
+        "occurred": datetime.now(UTC),
+        "action": str(action),
+        "outcome": str(outcome),
+        "reason": _clean(reason),
+        "actor_type": actor.type,
+        "actor_id": _clean(actor.id)[:200],
+        "actor_display": _clean(actor.display)[:300],
+        "actor_tid": actor.tid,
+        "actor_oid": actor.oid,
+        "auth": _clean(actor.auth)[:200],
+        "session": actor.session,
+        "ip": actor.ip,
+        "user_agent": _clean(actor.user_agent)[:512],
+        "request_id": _clean(actor.request_id)[:64],
+        "group_id": group,
+        "project_id": project,
+        "target_type": target.type,
+        "target_id": _clean(target.id)[:200],
+        "target_label": _clean(target.label)[:300],
+        "changes": {name: [_plain(before), _plain(after)] for name, (before, after) in (changes or {}).items()},
+        "comment": _clean(comment),
+    }
+    canonical = json.dumps(
+        {name: _plain(value) for name, value in fields.items()},
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
+    AuditEntry.objects.create(canonical=canonical, **fields)
+    return fields["id"]  # type: ignore[no-any-return]
+
+
+def record_refused(
+    action: Action,
+    *,
+    actor: Actor,
+    target: Target,
+    reason: str,
+    project: int | None = None,
+    group: int | None = None,
+    outcome: Outcome = Outcome.REFUSED,
+) -> None:
+    """Write a refusal or failure in a transaction of its own, which no rollback of the caller can undo.
+
+    Call it after the caller's transaction has ended.
+    """
+    with transaction.atomic(durable=True):
+        record(action, actor=actor, target=target, project=project, group=group, reason=reason, outcome=outcome)
+
+
+def _clean(text: str) -> str:
+    """Postgres stores no NUL; nothing else is taken away."""
+    return text.replace("\x00", "�")
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return _clean(str(value))

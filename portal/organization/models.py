@@ -1,0 +1,27 @@
+"""The organization: one row, its name and the policies that hold everywhere."""
+
+from django.db import models
+
+
+class Organization(models.Model):
+    """The company whose calls the portal governs. There is exactly one row, with id 1."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    name = models.CharField(max_length=120, default="My organization")
+    currency = models.CharField(max_length=3, default="USD", help_text="ISO 4217; fixed by the first usage.")
+    time_zone = models.CharField(max_length=64, default="UTC", help_text="An IANA name; days end at its midnight.")
+    token_days_default = models.PositiveSmallIntegerField(default=90)
+    token_days_max = models.PositiveSmallIntegerField(default=365)
+
+    class Meta:
+        db_table = "organization"
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="organization_single"),
+            models.CheckConstraint(
+                condition=models.Q(token_days_default__lte=models.F("token_days_max")),
+                name="organization_token_days",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

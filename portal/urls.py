@@ -1,0 +1,21 @@
+"""Every page of the portal; /gateway/v1/ and the probes are answered before Django (portal.wsgi)."""
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("portal.monitoring.urls")),
+    path("", include("portal.web.urls")),
+    path("accounts/", include("portal.accounts.urls")),
+    path("projects/", include("projects.urls")),
+    path("groups/", include("groups.urls")),
+    path("tokens/", include("tokens.urls")),
+    path("keys/", include("apikeys.urls")),
+    path("audit/", include("audit.urls")),
+    path("settings/", include("portal.organization.urls")),
+    path("", include("portal.gateway.urls")),
+]
+
+handler400 = "portal.web.errors.bad_request"
+handler403 = "portal.web.errors.forbidden"
+handler404 = "portal.web.errors.not_found"
+handler500 = "portal.web.errors.server_error"

@@ -1,0 +1,26 @@
+"""The web process: the Gateway API first, in a small callable; everything else goes to Django."""
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+pages = get_wsgi_application()
+
+# After Django is set up: both read its settings.
+from portal import celery  # noqa: E402, F401
+from portal.gateway import http  # noqa: E402
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+
+def application(environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
+    """Answer /gateway/v1/, /livez and /readyz here; hand the rest to Django."""
+    path = environ["PATH_INFO"]
+    if path.startswith("/gateway/v1/") or path in ("/livez", "/readyz"):
+        return http.answer(environ, start_response)
+    return pages(environ, start_response)

@@ -1,0 +1,77 @@
+"""Projects: the unit that spends."""
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from groups.models import Group
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def active(self) -> "ProjectQuerySet":
+        return self.filter(state=Project.State.ACTIVE)
+
+
+class Project(models.Model):
+    """One use of the gateway, with its own limits, people and credentials."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active", "Active"
+        PAUSED = "paused", "Paused"
+        ARCHIVED = "archived", "Archived"
+
+    code = models.SlugField(max_length=40)
+    name = models.CharField(max_length=120)
+    description = models.TextField(default="", blank=True)
+    group = models.ForeignKey(Group, null=True, blank=True, on_delete=models.PROTECT, related_name="projects")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
+    cost_centre = models.CharField(max_length=60, default="", blank=True)
+    allowed_models = ArrayField(
+        models.CharField(max_length=200), null=True, blank=True, help_text="Empty: every model that has a price."
+    )
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        db_table = "project"
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["code"], name="project_code_unique"),
+            models.CheckConstraint(
+                condition=Q(state__in=["active", "paused", "archived"]), name="project_state_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A person's place in a project."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", "Owner"
+        MEMBER = "member", "Member"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=6, choices=Role.choices, default=Role.MEMBER)
+    added = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "project_membership"
+        constraints = [models.UniqueConstraint(fields=["project", "person"], name="project_membership_unique")]
+
+
+class GroupAccess(models.Model):
+    """A group whose members may hold tokens in the project."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="group_access")
+    group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="project_access")
+    added = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "project_group_access"
+        constraints = [models.UniqueConstraint(fields=["project", "group"], name="project_group_access_unique")]
