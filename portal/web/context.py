@@ -1,0 +1,151 @@
+"""What every page needs to draw the frame: the organization, the person, where they may go and how it looks.
+
+This package knows neither people nor the organization. The settings name the two questions::
+
+    SHELL = {"organization": "portal.organization.selectors.current", "rights": "portal.accounts.policy.rights_of"}
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import cached_property
+from django.utils.module_loading import import_string
+
+from portal.web.views import PREFERENCES
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One entry of the navigation: ``url`` is a URL name, ``right`` what opening it needs, ``key`` its shortcut."""
+
+    url: str
+    label: str
+    icon: str
+    key: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A place as this page shows it."""
+
+    place: Place
+    href: str
+    is_current: bool
+
+
+PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
+    ("", (Place("monitoring:index", "Monitoring", "activity", "m", "see_monitoring"),)),
+    (
+        "Who spends",
+        (
+            Place("projects:list", "Projects", "folder", "p", "see_projects"),
+            Place("groups:list", "Groups", "building-2", "o", "see_groups"),
+            Place("accounts:people", "People", "users", "u", "see_people"),
+        ),
+    ),
+    (
+        "Access",
+        (
+            Place("tokens:list", "User tokens", "key-round", "t", "see_projects"),
+            Place("apikeys:list", "API keys", "key-square", "k", "see_projects"),
+        ),
+    ),
+    (
+        "Control",
+        (
+            Place("gateway:refusals", "Refused requests", "shield-x", "r", "see_refusals"),
+            Place("audit:list", "Audit log", "scroll-text", "a", "see_audit"),
+            Place("organization:settings", "Settings", "settings", "s", "see_settings"),
+        ),
+    ),
+)
+
+# Pages that belong to an entry without sharing its namespace's first page.
+_UNDER = {"gateway:refusal": "gateway:refusals", "gateway:list": "organization:settings"}
+
+
+class Shell:
+    """The frame of one page. Everything is looked up when a template first asks for it."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    @cached_property
+    def organization(self) -> Any:
+        """The organization: ``name``, ``currency`` and ``time_zone``."""
+        return import_string(settings.SHELL["organization"])()
+
+    @property
+    def currency(self) -> str:
+        """The ISO code of the currency of all amounts."""
+        return str(self.organization.currency)
+
+    @property
+    def time_zone(self) -> str:
+        """The IANA name of the zone in which days end and moments are shown."""
+        return str(self.organization.time_zone)
+
+    @cached_property
+    def person(self) -> Any:
+        """The person who is signed in, or None."""
+        user = getattr(self._request, "user", None)
+        return user if user is not None and user.is_authenticated else None
+
+    @cached_property
+    def can(self) -> dict[str, bool]:
+        """Right → True, for each right the person has anywhere: ``{% if shell.can.create_project %}``."""
+        if self.person is None:
+            return {}
+        rights: Iterable[str] = import_string(settings.SHELL["rights"])(self.person)
+        return {str(right): True for right in rights}
+
+    @cached_property
+    def nav(self) -> list[tuple[str, list[Item]]]:
+        """The sections of the navigation with the places the person may open, empty sections left out."""
+        sections = [
+            (title, [item for place in places if (item := self._item(place))]) for title, places in PLACES
+        ]
+        return [(title, items) for title, items in sections if items]
+
+    @property
+    def home(self) -> str:
+        """Where the brand leads."""
+        return self.nav[0][1][0].href if self.nav else "/"
+
+    @cached_property
+    def theme(self) -> str:
+        """``light`` or ``dark`` when chosen, else empty: the system decides."""
+        return self._preference("theme")
+
+    @cached_property
+    def keys(self) -> str:
+        """``off`` when single-key shortcuts are turned off."""
+        return self._preference("keys")
+
+    def _preference(self, name: str) -> str:
+        value = self._request.COOKIES.get(name, "")
+        return value if value in PREFERENCES[name] else ""
+
+    def _item(self, place: Place) -> Item | None:
+        if place.right not in self.can:
+            return None
+        try:
+            href = reverse(place.url)
+        except NoReverseMatch:
+            return None
+        match = self._request.resolver_match
+        view = match.view_name if match else ""
+        is_current = view in _UNDER and _UNDER[view] == place.url
+        if view not in _UNDER:
+            is_current = view.partition(":")[0] == place.url.partition(":")[0]
+        return Item(place, href, is_current)
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    """Return the frame, and the nonce of the page's scripts."""
+    return {"shell": Shell(request), "csp_nonce": getattr(request, "csp_nonce", "")}

@@ -1,0 +1,52 @@
+"""Error answers: generic, without the database, and a sentence alone where htmx asked.
+
+The reference on the page is the request's id, which stands in the log and the audit entry.
+"""
+
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse
+from django.template import loader
+
+from portal.web.context import shell
+from portal.web.htmx import wants_region
+
+SENTENCES = {
+    HTTPStatus.BAD_REQUEST: "The request could not be understood.",
+    HTTPStatus.FORBIDDEN: "You may not do this. Ask an administrator if you need to.",
+    HTTPStatus.NOT_FOUND: "There is nothing here, or not for you.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something failed on our side. Check whether it was saved before you repeat it.",
+}
+STALE = "This page was open for too long, or your session has ended. Load the page again, then repeat the change."
+
+
+def _answer(request: HttpRequest, status: HTTPStatus, template: str, sentence: str = "") -> HttpResponse:
+    if wants_region(request):
+        return HttpResponse(sentence or SENTENCES[status], content_type="text/plain", status=status)
+    context = {**shell(request), "reference": getattr(request, "request_id", "")}
+    return HttpResponse(loader.get_template(template).render(context), status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer 400."""
+    return _answer(request, HTTPStatus.BAD_REQUEST, "400.html")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer 403."""
+    return _answer(request, HTTPStatus.FORBIDDEN, "403.html")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer 403 to a form without a valid token: nearly always a page that was open for too long."""
+    return _answer(request, HTTPStatus.FORBIDDEN, "403_csrf.html", STALE)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer 404, the same for what does not exist and what is not for this person."""
+    return _answer(request, HTTPStatus.NOT_FOUND, "404.html")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer 500."""
+    return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "500.html")
