@@ -54,6 +54,13 @@ class Lease:
             raise ServersError("The servers have not been joined.")
         return self._held.fileno()
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by name, of those that run."""
+        files = {"keeper": _KEEPER, "postgres": "pgdata/postmaster.pid", "valkey": "valkey/valkey.pid"}
+        found = {name: _pid(self.data / file) for name, file in files.items()}
+        return {name: pid for name, pid in found.items() if pid}
+
     def join(self) -> Lease:
         """Use the servers that run, or start them. Raises ServersError."""
         try:
@@ -73,21 +80,24 @@ class Lease:
             raise
         return self
 
-    def ensure(self) -> bool:
-        """Start the servers when no keeper is alive; whether that was so."""
+    def is_kept(self) -> bool:
+        """Whether a keeper is alive."""
+        return not _is_free(self.data / _KEEPER)
+
+    def ensure(self) -> None:
+        """Start the servers when no keeper is alive; wait until they answer."""
         with _open(self.data / _START) as start:
             if not processes.wait_until(lambda: _try_lock(start, fcntl.LOCK_EX), within=_PATIENCE):
                 raise ServersError(
                     f"Another command has been starting the servers of {self.data} for too long."
                 )
-            if not _is_free(self.data / _KEEPER):
+            if self.is_kept():
                 if not processes.wait_until(Servers(self.data).answer, within=_PATIENCE):
                     raise ServersError(
                         f"The servers of {self.data} run but do not answer; see {self.data}/log."
                     )
-                return False
-            self._start_keeper()
-            return True
+            else:
+                self._start_keeper()
 
     def leave(self) -> None:
         """Stop using the servers; wait for their end when nobody else uses them."""
@@ -97,11 +107,11 @@ class Lease:
         with users:
             if _try_lock(users, fcntl.LOCK_EX):  # nobody else has it: ours is the last
                 pid = _pid(self.data / _KEEPER)
-                if pid and not _is_free(self.data / _KEEPER):
+                if pid and self.is_kept():
                     _signal(pid, signal.SIGTERM)
             elif _try_lock(users, fcntl.LOCK_SH):  # others go on
                 return
-            processes.wait_until(lambda: _is_free(self.data / _KEEPER), within=_STOPPING)
+            processes.wait_until(lambda: not self.is_kept(), within=_STOPPING)
         if self.keeper is not None:
             processes.stop(self.keeper, within=_STOPPING)
 
@@ -221,8 +231,8 @@ def _is_free(path: Path) -> bool:
 
 def _pid(path: Path) -> int:
     try:
-        return int(path.read_text() or 0)
-    except (OSError, ValueError):
+        return int(path.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
         return 0
 
 

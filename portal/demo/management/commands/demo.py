@@ -1,0 +1,31 @@
+"""`manage.py demo`: the whole portal on this machine, with sample data and a stand-in for Microsoft's sign-in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from portal import env
+from portal.demo.servers import ServersError
+from portal.demo.supervisor import DEFAULT_PORT, DemoError, Supervisor
+
+
+class Command(BaseCommand):
+    help = "Run the portal with servers, sample data and a stand-in for sign-in, until Ctrl-C."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--port", type=int, help=f"port of the portal (default: the first free one from {DEFAULT_PORT})"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            Supervisor(env.data_dir(), options["port"], self._say).run()
+        except (DemoError, ServersError) as error:
+            raise CommandError(str(error)) from None
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
