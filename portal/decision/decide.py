@@ -1,0 +1,329 @@
+"""May this call go ahead? The Python side of the decision: prepares one call of the function in Valkey and reads it."""
+
+import hashlib
+import ipaddress
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from portal.credentials import digests
+from portal.decision import configuration, estimate, rebuild, reservation, valkey
+from portal.decision.configuration import Configuration
+from portal.lib import secrets, windows
+from portal.lib.errors import Unavailable
+from portal.lib.uuid7 import uuid7
+
+BASE = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One limit that applies to a call, with its numbers at the moment of the decision.
+
+    Amounts are nano-units for spend, else counts. ``resets`` is in seconds since 1970; 0 = never (concurrency).
+    """
+
+    scope: str
+    metric: str
+    window: str
+    model: str
+    label: str
+    limit: int
+    settled: int
+    reserved: int
+    requested: int
+    resets: int
+    has_room: bool
+    is_enforced: bool
+    set_on: str
+
+    @property
+    def used(self) -> int:
+        return self.settled + self.reserved
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.limit - self.used)
+
+    @property
+    def failed(self) -> bool:
+        return self.is_enforced and not self.has_room
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The call may go ahead; so much is reserved for it."""
+
+    reservation_id: str
+    expires: int  # milliseconds
+    spend: int
+    project: str
+    user: str
+    credential: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The call may not go ahead."""
+
+    code: str
+    decision_id: str = ""
+    now: int = 0  # milliseconds
+    rows: tuple[Row, ...] = ()
+    project_name: str = ""
+    project: str = ""
+
+    @property
+    def binding(self) -> Row:
+        """Of the limits that failed, the one that resets last; calls in flight never reset and come last."""
+        return max((row for row in self.rows if row.failed), key=lambda row: row.resets)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a gateway asks about, already checked for form."""
+
+    credential: str
+    model: str
+    request_id: str
+    input_tokens: int | None = None
+    input_bytes: int | None = None
+    max_output_tokens: int | None = None
+    n: int = 1
+    client_ip: str | None = None
+
+
+def read_rows(rows: list[Any]) -> list[Row]:
+    """Read the limits as the function reports them."""
+    return [
+        Row(
+            row[0].decode(),
+            row[1].decode(),
+            row[2].decode(),
+            row[3].decode(),
+            row[4].decode(),
+            row[5] * BASE + row[6],
+            row[7] * BASE + row[8],
+            row[9] * BASE + row[10],
+            row[11] * BASE + row[12],
+            row[13],
+            row[14] == 1,
+            row[15] == 1,
+            row[16].decode(),
+        )
+        for row in rows
+    ]
+
+
+def _window_arguments(now_ms: int, zone: str) -> list[int]:
+    return [edge for window in windows.windows_at(now_ms / 1000, zone) for edge in (window.start, window.end)]
+
+
+def in_step(attempt: Callable[[Configuration, int], list[Any]]) -> list[Any]:
+    """Call until configuration, clock and decision state agree; raise Unavailable when they cannot be brought to.
+
+    ``attempt`` gets the configuration and the time (milliseconds) to compute windows for.
+    """
+    version, now = 0, int(time.time() * 1000)
+    for _ in range(6):
+        try:
+            answer = attempt(configuration.current(version), now)
+        except configuration.NotPublished:
+            answer = [b"rebuild"]
+        match answer[0]:
+            case b"rebuild":
+                rebuild.ensure_ready()
+                configuration.forget()
+                version = 0
+            case b"config":
+                configuration.forget()
+                version, now = answer[1], answer[2]
+            case b"clock":
+                now = answer[2]
+            case _:
+                return answer
+    raise Unavailable("the decision state keeps changing")
+
+
+def _address_bits(address: str | None) -> str:
+    if not address:
+        return ""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    if parsed.version == 4:
+        return format((0xFFFF << 32) | int(parsed), "0128b")
+    return format(int(parsed), "0128b")
+
+
+def fingerprint(call: Call, key_id: str, model: str) -> str:
+    """Return what must be the same when a request id is sent again: credential, model and amounts."""
+    parts = (key_id, model, call.input_tokens, call.input_bytes, call.max_output_tokens, call.n)
+    return hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
+
+
+def digest_arguments(secret: str) -> tuple[str, str]:
+    """Return the numbers of the live peppers and the secret's HMAC under each, as the functions take them."""
+    found = digests.digests(secret)
+    return ",".join(map(str, found)), "".join(value.hex() for value in found.values())
+
+
+def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> Allowed | Refused:
+    """Decide one call and reserve for it; raise Unavailable when nobody can decide at the moment.
+
+    ``now_ms`` replaces the server's clock in tests of time.
+    """
+    gateway = secrets.parse(gateway_secret)
+    if gateway is None or gateway.kind != "gateway":
+        return Refused("gateway_unknown")
+    peppers, gateway_digests = digest_arguments(gateway_secret)
+    credential = secrets.parse(call.credential)
+    if credential is not None and credential.kind == "gateway":
+        credential = None
+    key_id = credential.key_id if credential else ""
+    credential_digests = digest_arguments(call.credential)[1] if credential else ""
+    request = reservation.request_hash(call.request_id)
+    decision_id = uuid7()
+    bits = _address_bits(call.client_ip)
+
+    def attempt(config: Configuration, now: int) -> list[Any]:
+        now = now_ms or now
+        model = config.model(call.model)
+        price = config.price(model, now)
+        amount = price and estimate.ceiling(
+            price,
+            input_tokens=call.input_tokens,
+            input_bytes=call.input_bytes,
+            max_output_tokens=call.max_output_tokens,
+            n=call.n,
+        )
+        spend, tokens = (amount.spend, amount.tokens) if amount else (0, 0)
+        return valkey.call(
+            "authorize",
+            now_ms or "",
+            config.version,
+            *_window_arguments(now, config.zone),
+            gateway.key_id,
+            peppers,
+            gateway_digests,
+            key_id,
+            credential_digests,
+            reservation.record_key(gateway.key_id, request),
+            call.request_id,
+            fingerprint(call, key_id, model),
+            model,
+            price.id if price and amount else 0,
+            *divmod(spend, BASE),
+            *divmod(tokens, BASE),
+            bits,
+            settings.RESERVATION_SECONDS * 1000,
+            str(decision_id),
+            settings.REFUSAL_STREAM_LENGTH,
+            call.client_ip or "",
+        )
+
+    answer = in_step(attempt)
+    if answer[0] == b"no":
+        code = answer[1].decode()
+        if code != "limit_exceeded":
+            return Refused(code, str(decision_id))
+        _, _, now, rows, name, project = answer
+        return Refused(code, str(decision_id), now, tuple(read_rows(rows)), name.decode(), project.decode())
+    (_, _, moment, expires, group, project, person, draws, price_id, hi, lo, thi, tlo, code, user, rows) = answer
+    held = reservation.Reservation(
+        moment,
+        project,
+        group,
+        person,
+        draws,
+        price_id,
+        hi * BASE + lo,
+        thi * BASE + tlo,
+        key_id,
+        gateway.key_id,
+        request,
+    )
+    return Allowed(
+        reservation.encode(held), expires, held.amount, code.decode(), user.decode(), key_id, read_rows(rows)
+    )
+
+
+def check_gateway(secret: str) -> tuple[str, int] | None:
+    """Return the id of a known gateway and the server's time in milliseconds, or None."""
+    parsed = secrets.parse(secret)
+    if parsed is None or parsed.kind != "gateway":
+        return None
+    arguments = digest_arguments(secret)
+    answer = in_step(lambda config, now: valkey.call("gateway", parsed.key_id, *arguments))
+    return (parsed.key_id, answer[1]) if answer[0] == b"ok" else None
+
+
+def release(held: reservation.Reservation) -> None:
+    """Give a reservation back because the call was never sent; nothing happens when it is gone."""
+    in_step(lambda config, now: valkey.call("release", held.key, settings.TOMBSTONE_SECONDS))
+
+
+def extend(held: reservation.Reservation) -> int | None:
+    """Renew a reservation; return when it expires now (milliseconds), or None when it is settled or expired."""
+    answer = in_step(lambda config, now: valkey.call("extend", held.key, settings.RESERVATION_SECONDS * 1000, ""))
+    return answer[1] if answer[0] == b"ok" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would decide a call: ``allow`` or the code of the first check that fails, and every limit."""
+
+    code: str
+    now: int
+    rows: list[Row]
+    project: str
+    user: str
+    spend: int
+
+
+def explain(
+    key_id: str,
+    *,
+    model: str = "",
+    secret: str = "",
+    input_tokens: int = 0,
+    max_output_tokens: int | None = 0,
+    client_ip: str | None = None,
+) -> Explanation:
+    """Say what would decide a call with the credential, reserving nothing. Without a secret the caller is trusted."""
+    peppers, found = digest_arguments(secret) if secret else ("", "")
+    spend = 0
+
+    def attempt(config: Configuration, now: int) -> list[Any]:
+        nonlocal spend
+        name = config.model(model)
+        price = config.price(name, now)
+        amount = price and estimate.ceiling(
+            price, input_tokens=input_tokens, input_bytes=None, max_output_tokens=max_output_tokens, n=1
+        )
+        spend = amount.spend if amount else 0
+        return valkey.call(
+            "explain",
+            "",
+            config.version,
+            *_window_arguments(now, config.zone),
+            key_id,
+            peppers,
+            found,
+            name,
+            price.id if price and amount else (0 if model else -1),
+            *divmod(spend, BASE),
+            *divmod(amount.tokens if amount else 0, BASE),
+            _address_bits(client_ip),
+        )
+
+    answer = in_step(attempt)
+    if answer[0] == b"no":
+        return Explanation(answer[1].decode(), answer[2], [], "", "", 0)
+    _, code, now, rows, project, user = answer
+    return Explanation(code.decode(), now, read_rows(rows), project.decode(), user.decode(), spend)

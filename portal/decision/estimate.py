@@ -1,0 +1,44 @@
+"""How much a call may cost at most, before it is made: the policy ``ceiling``, which makes overshoot impossible."""
+
+from dataclasses import dataclass
+
+from portal.spend.pricing import ModelPrice
+
+# What one call can be estimated to cost; more than any limit can be.
+MOST = 9 * 10**18
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Nano-units and tokens to reserve."""
+
+    spend: int
+    tokens: int
+
+
+def ceiling(
+    price: ModelPrice, *, input_tokens: int | None, input_bytes: int | None, max_output_tokens: int | None, n: int
+) -> Estimate | None:
+    """Return the most the call can cost, or None when that is not known (no cap and no ceiling).
+
+    Output is the smaller of the call's own cap and the model's ceiling, times ``n``. Input is the tokens reported;
+    else one token a byte; else the context window.
+    """
+    caps = [cap for cap in (max_output_tokens, price.ceiling) if cap is not None]
+    if not caps:
+        if price.output == 0:
+            caps = [0]
+        elif price.context_window is not None:
+            caps = [price.context_window]
+        else:
+            return None
+    output = min(caps) * n
+    if input_tokens is not None:
+        size = input_tokens
+    elif input_bytes is not None:
+        size = input_bytes if price.context_window is None else min(input_bytes, price.context_window)
+    elif price.context_window is not None:
+        size = price.context_window
+    else:
+        return None
+    return Estimate(min(price.most_for(size, output), MOST), size + output)

@@ -1,0 +1,139 @@
+"""Make the decision state anew from Postgres, before the next decision.
+
+It is due when Valkey has lost its data, was restarted, or got other functions: then the functions know no epoch and
+decide nothing. While it runs nothing is decided and nothing is counted; what is reported meanwhile is committed to
+Postgres and counted when it is done.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from audit.actions import Action
+from audit.actors import Actor, Target
+from audit.services import record
+from portal.decision import state, subjects, valkey
+from portal.decision.models import Rebuild, Subject
+from portal.lib.errors import Unavailable
+from portal.spend import settled
+
+log = logging.getLogger(__name__)
+
+_LOCK = 7345002
+_BATCH = 500
+
+
+def is_ready() -> bool:
+    """Whether the functions decide at the moment."""
+    return bool(valkey.call("state")[0] == b"ok")
+
+
+def ensure_ready(wait: float = 20.0) -> None:
+    """Rebuild unless somebody else has; raise Unavailable when it takes longer than ``wait`` seconds."""
+    deadline = time.monotonic() + wait
+    while not is_ready():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
+            mine = cursor.fetchone()[0]
+        if mine:
+            try:
+                if not is_ready():
+                    _rebuild("decision state missing")
+            finally:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+        elif time.monotonic() > deadline:
+            raise Unavailable("the decision state is being rebuilt")
+        else:
+            time.sleep(0.02)
+
+
+def rebuild(reason: str) -> None:
+    """Rebuild now, whatever the state; for operators and tests."""
+    valkey.call("rebuild_begin")
+    log.info("rebuild asked for: %s", reason)
+    ensure_ready()
+
+
+def _rebuild(reason: str) -> None:
+    begun = timezone.now()
+    row = Rebuild.objects.create(reason=reason, started=begun)
+    subjects.ensure_configuration()
+    valkey.call("rebuild_begin")
+    for key in _stale_counters():
+        valkey.command("UNLINK", *key)
+    now = state.server_time()
+    limits: list[settled.LimitKey] = []
+    count = 0
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute("SET LOCAL statement_timeout = '60s'")
+        seen = state.snapshot_json(settled.snapshot())
+        configuration = Subject.objects.get(pk="cfg")
+        text = json.dumps({**configuration.data, "version": configuration.version})
+        valkey.call("put_configuration", configuration.version, text, "force")
+        for batch in _batches(Subject.objects.exclude(pk="cfg").values_list("key", "version", "data")):
+            count += len(batch)
+            plain = [part for key, version, data in batch if key[0] != "l" for part in (key, version, json.dumps(data))]
+            if plain:
+                valkey.call("put", *plain)
+            sets = [entry for entry in batch if entry[0][0] == "l"]
+            for key, _, data in sets:
+                limits += state.limit_keys(key[2:], data)
+            if sets:
+                loads = (part for key, version, data in sets for part in ("l", json.dumps([key[2:], version, data])))
+                valkey.call("rebuild_load", seen, *loads)
+        current = state.calendar(now, configuration.data["zone"])
+        counters = settled.settled(limits, current)
+    for part in _batches(iter(state.counter_rows(counters))):
+        loads = (
+            item for key, start, hi, lo in part for item in ("k", json.dumps([key, start, hi, lo]))
+        )
+        valkey.call("rebuild_load", seen, *loads)
+    kept, rank = 0, 0
+    starts = [current[kind].start for kind in ("day", "week", "month")]
+    while True:
+        kept += valkey.call("rebuild_recount", rank, rank + _BATCH - 1, *starts)[1]
+        rank += _BATCH
+        if rank >= valkey.command("ZCARD", "x"):
+            break
+    valkey.call("rebuild_open", row.id, configuration.version)
+    with transaction.atomic():
+        Rebuild.objects.filter(pk=row.id).update(
+            finished=timezone.now(), subjects=count, kept_reservations=kept
+        )
+        record(
+            Action.STATE_REBUILT,
+            actor=Actor.system(),
+            target=Target("organization", "1", "the organization"),
+            changes={"epoch": (None, row.id), "subjects": (None, count), "kept_reservations": (None, kept)},
+            comment=reason,
+        )
+    log.warning("decision state rebuilt: epoch %s, %s subjects, %s reservations kept", row.id, count, kept)
+
+
+def _stale_counters() -> Iterator[list[Any]]:
+    cursor: Any = b"0"
+    while True:
+        cursor, keys = valkey.command("SCAN", cursor, "MATCH", "k:*", "COUNT", 1000)
+        if keys:
+            yield keys
+        if cursor in (b"0", 0, "0"):
+            return
+
+
+def _batches(rows: Any) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for row in rows.iterator(chunk_size=2000) if hasattr(rows, "iterator") else rows:
+        batch.append(row)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

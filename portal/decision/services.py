@@ -1,0 +1,230 @@
+"""Changes of what decides: limits, prices and the organization's settings."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import available_timezones
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit.actions import Action
+from audit.actors import Actor, Target
+from audit.services import record
+from portal.decision import subjects
+from portal.lib.errors import RuleBroken
+from portal.lib.money import MAX_NANO, decimal_string, to_nano
+from portal.organization.models import Organization
+from portal.spend.models import LedgerRow, Limit, ModelAlias, Price, UnpricedModel
+from portal.spend.scopes import Scope
+
+_WINDOWS = {
+    "spend": ("day", "week", "month"),
+    "requests": ("minute", "day", "week", "month"),
+    "tokens": ("minute", "day", "week", "month"),
+    "concurrency": ("none",),
+}
+
+
+def stored_amount(metric: str, amount: Decimal | int | str) -> int:
+    """Return a limit's amount as it is stored; raise RuleBroken with what to enter instead."""
+    try:
+        if metric == "spend":
+            value = to_nano(amount)
+        else:
+            value = int(Decimal(amount))
+            if value != Decimal(amount):
+                raise ValueError("a whole number is needed")
+    except (ValueError, ArithmeticError) as error:
+        what = "an amount such as 1500 or 0.25" if metric == "spend" else "a whole number"
+        raise RuleBroken(f"Enter {what}: {error}.", field="amount") from error
+    if value < 0 or value > MAX_NANO:
+        raise RuleBroken("Enter zero or more; zero refuses everything.", field="amount")
+    return value
+
+
+def shown_amount(metric: str, amount: int) -> str:
+    """Return a stored amount as plain text."""
+    return decimal_string(amount) if metric == "spend" else str(amount)
+
+
+@transaction.atomic
+def set_limit(
+    *,
+    scope_key: str,
+    label: str,
+    metric: str,
+    window: str,
+    amount: Decimal | int | str | None,
+    model: str = "",
+    mode: str = "enforce",
+    actor: Actor,
+    project: int | None = None,
+    group: int | None = None,
+    reason: str = "",
+    target: Target | None = None,
+) -> Limit | None:
+    """Set, change or (amount None) remove one limit; it holds from the commit on.
+
+    ``label`` is how people name the scope ("Project Claims triage"). Nothing is written when nothing changes.
+    """
+    if window not in _WINDOWS.get(metric, ()):
+        allowed = ", ".join(_WINDOWS.get(metric, ())) or "none"
+        raise RuleBroken(f"A limit on {metric} takes one of these windows: {allowed}.", field="window")
+    if mode not in Limit.Mode.values:
+        raise RuleBroken("The mode is enforce or observe.", field="mode")
+    if "\x00" in model or len(model) > 200 or "*" in model[:-1]:
+        raise RuleBroken("Name one model, or a beginning that ends in *.", field="model")
+    scope = Scope(scope_key)
+    project = project or scope.project
+    group = group or scope.group
+    target = target or Target("limit", f"{scope_key}|{metric}|{window}|{model}", label)
+    identity = {"scope_key": scope_key, "metric": metric, "window": window, "model": model}
+    limit = Limit.objects.select_for_update().filter(**identity).first()
+    field = f"{metric} per {window}" + (f" of {model}" if model else "")
+    before = None if limit is None else _described(limit)
+    if amount is None:
+        if limit is None:
+            return None
+        limit.delete()
+        action, after = Action.LIMIT_REMOVED, None
+    else:
+        value = stored_amount(metric, amount)
+        if limit is None:
+            limit = Limit(**identity)
+            action = Action.LIMIT_CREATED
+        elif limit.amount == value and limit.mode == mode:
+            return limit
+        else:
+            action = Action.LIMIT_CHANGED
+        limit.amount, limit.mode, limit.changed_by = value, mode, actor.display
+        limit.save()
+        after = _described(limit)
+    subjects.put_limits(scope_key, label)
+    record(
+        action,
+        actor=actor,
+        target=target,
+        project=project,
+        group=group,
+        changes={field: (before, after)},
+        comment=reason,
+    )
+    return limit if amount is not None else None
+
+
+def _described(limit: Limit) -> str:
+    text = shown_amount(limit.metric, limit.amount)
+    return text if limit.mode == "enforce" else f"{text} (observe)"
+
+
+@transaction.atomic
+def set_price(
+    *,
+    model: str,
+    input: Decimal,
+    output: Decimal,
+    cached_input: Decimal | None = None,
+    cache_write: Decimal | None = None,
+    ceiling: int | None = None,
+    context_window: int | None = None,
+    effective: datetime | None = None,
+    actor: Actor,
+    reason: str = "",
+) -> Price:
+    """Add a price for the model, per million tokens, in force from ``effective`` (default: now) on."""
+    if not model or len(model) > 200 or "\x00" in model:
+        raise RuleBroken("Name the model as the gateway calls it.", field="model")
+    for name, value in (("input", input), ("output", output), ("cached_input", cached_input)):
+        if value is not None:
+            try:
+                if to_nano(value) < 0:
+                    raise ValueError("negative")
+            except ValueError as error:
+                raise RuleBroken(f"Enter a price per million tokens: {error}.", field=name) from error
+    now = timezone.now()
+    if effective is not None and effective < now and LedgerRow.objects.filter(moment__gte=effective).exists():
+        raise RuleBroken(
+            "A price cannot begin before usage that was already priced. Choose a later moment.", field="effective"
+        )
+    before = Price.objects.filter(model=model, effective__lte=now).order_by("-effective", "-id").first()
+    price = Price.objects.create(
+        model=model,
+        input=input,
+        output=output,
+        cached_input=cached_input,
+        cache_write=cache_write,
+        ceiling=ceiling,
+        context_window=context_window,
+        effective=effective or now,
+        source="entered",
+        created_by=actor.display,
+    )
+    UnpricedModel.objects.filter(pk=model).delete()
+    subjects.put_configuration()
+    record(
+        Action.PRICE_SET,
+        actor=actor,
+        target=Target("price", str(price.pk), model),
+        changes={
+            "input": (before and before.input, input),
+            "output": (before and before.output, output),
+            "effective": (before and before.effective, price.effective),
+        },
+        comment=reason,
+    )
+    return price
+
+
+@transaction.atomic
+def add_prices(prices: Iterable[Price], aliases: Iterable[ModelAlias], *, actor: Actor, comment: str) -> int:
+    """Add imported prices and aliases in one change; return how many prices were added."""
+    rows = Price.objects.bulk_create(list(prices), batch_size=500)
+    ModelAlias.objects.bulk_create(list(aliases), ignore_conflicts=True, batch_size=500)
+    if rows:
+        UnpricedModel.objects.filter(pk__in=[row.model for row in rows]).delete()
+        subjects.put_configuration()
+        record(
+            Action.PRICES_IMPORTED,
+            actor=actor,
+            target=Target("price_book", "1", "the price book"),
+            changes={"prices": (None, len(rows))},
+            comment=comment,
+        )
+    return len(rows)
+
+
+@transaction.atomic(durable=True)
+def update_organization(*, actor: Actor, reason: str = "", **fields: Any) -> Organization:
+    """Change name, currency, time zone or token policy; the currency only before the first usage."""
+    organization, _ = Organization.objects.select_for_update().get_or_create(pk=1)
+    zone = fields.get("time_zone", organization.time_zone)
+    if zone not in available_timezones():
+        raise RuleBroken("Choose an IANA time zone such as Europe/Berlin.", field="time_zone")
+    currency = fields.get("currency", organization.currency)
+    if currency != organization.currency and LedgerRow.objects.exists():
+        raise RuleBroken("The currency is fixed: usage has been booked in it.", field="currency")
+    default = fields.get("token_days_default", organization.token_days_default)
+    if default > fields.get("token_days_max", organization.token_days_max):
+        raise RuleBroken("The default may not be longer than the maximum.", field="token_days_default")
+    changes = {
+        name: (getattr(organization, name), value)
+        for name, value in fields.items()
+        if getattr(organization, name) != value
+    }
+    if changes:
+        for name, (_, after) in changes.items():
+            setattr(organization, name, after)
+        organization.save()
+        subjects.put_configuration()
+        if "name" in changes:
+            subjects.relabel("o", organization.name)
+        record(
+            Action.ORGANIZATION_CHANGED,
+            actor=actor,
+            target=Target("organization", "1", organization.name),
+            changes=changes,
+            comment=reason,
+        )
+    return organization

@@ -1,0 +1,132 @@
+"""What has been settled: ledger and inbox, read in one snapshot through roll-ups by scope and local day."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from django.db import connection
+
+from portal.lib.windows import Window, next_day
+
+# Every scope one row counts in; the same grammar as portal.spend.scopes.
+SCOPES_OF_ROW = """
+    (VALUES ('o'),
+            ('g:' || {row}.group_id),
+            ('p:' || {row}.project),
+            ('pg:' || {row}.project || ':' || {row}.draws_on),
+            ('pu:' || {row}.project || ':' || {row}.person),
+            ('u:' || {row}.person),
+            ('c:' || {row}.credential)) AS scope (scope_key)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A Postgres snapshot: it has seen every transaction below ``xmax`` but those in ``running``."""
+
+    xmax: int
+    running: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What one scope used of one model between two local days."""
+
+    scope_key: str
+    model: str
+    calls: int
+    tokens: int
+    spend: int
+
+    def of(self, metric: str) -> int:
+        """Return the amount of the metric."""
+        return {"spend": self.spend, "requests": self.calls, "tokens": self.tokens}[metric]
+
+
+def snapshot() -> Snapshot:
+    """Return the snapshot of the current transaction, which must be REPEATABLE READ to stay the same."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_snapshot()::text")
+        _, xmax, running = cursor.fetchone()[0].split(":")
+    return Snapshot(int(xmax), tuple(int(xid) for xid in running.split(",") if xid))
+
+
+_SUMS = f"""
+    SELECT scope_key, model, sum(calls)::bigint, sum(tokens)::bigint, sum(spend)::bigint FROM (
+        SELECT scope_key, model, calls, input_tokens + output_tokens AS tokens, spend
+          FROM spend_rollup WHERE day >= %(first)s AND day < %(last)s AND ({{match}})
+        UNION ALL
+        SELECT scope.scope_key, i.model, i.calls, i.input_tokens + i.output_tokens, i.spend
+          FROM usage_inbox AS i CROSS JOIN LATERAL {SCOPES_OF_ROW.format(row="i")}
+         WHERE i.day >= %(first)s AND i.day < %(last)s AND scope.scope_key IS NOT NULL AND ({{match}})
+    ) AS used GROUP BY scope_key, model
+"""
+
+
+def sums(scope_keys: Iterable[str], first: date, last: date) -> list[Sum]:
+    """Return what the scopes used on the local days ``first <= day < last``, by scope and model.
+
+    A key that ends in ``:*`` stands for every user in it. Settled = ledger + inbox: read it in one transaction with
+    REPEATABLE READ when it has to agree with a `snapshot`.
+    """
+    keys = set(scope_keys)
+    exact = [key for key in keys if not key.endswith(":*")]
+    each = [key[:-1] for key in keys if key.endswith(":*")]
+    matches = ["scope_key = ANY(%(exact)s)"]
+    parameters: dict[str, object] = {"first": first, "last": last, "exact": exact}
+    for number, prefix in enumerate(each):
+        matches.append(f"starts_with(scope_key, %(each{number})s)")
+        parameters[f"each{number}"] = prefix
+    with connection.cursor() as cursor:
+        cursor.execute(_SUMS.format(match=" OR ".join(matches)), parameters)
+        return [Sum(*row) for row in cursor.fetchall()]
+
+
+def matches(model_filter: str, model: str) -> bool:
+    """Whether a limit's model filter (empty, a name or ``prefix*``) applies to the model."""
+    if not model_filter or model_filter == model:
+        return True
+    return model_filter.endswith("*") and model.startswith(model_filter[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class LimitKey:
+    """What identifies a limit: scope, metric, window, model filter."""
+
+    scope_key: str
+    metric: str
+    window: str
+    model: str
+
+    def counter(self, scope_key: str) -> str:
+        """Return the key of the counter in Valkey for the scope (for an each-user limit: of one user)."""
+        return f"k:{scope_key}|{self.metric}|{self.window}|{self.model}"
+
+
+def settled(limits: Iterable[LimitKey], windows: dict[str, Window]) -> dict[str, tuple[LimitKey, int, int]]:
+    """Return for every calendar counter of the limits ``(limit, window start, settled amount)`` by counter key.
+
+    A limit of a named scope always has its counter; an each-user limit has one for each user with usage.
+    """
+    found: dict[str, tuple[LimitKey, int, int]] = {}
+    for kind, window in windows.items():
+        of_kind = [limit for limit in limits if limit.window == kind]
+        if not of_kind:
+            continue
+        used = sums({limit.scope_key for limit in of_kind}, window.first, next_day(kind, window.first))
+        by_scope: dict[str, list[Sum]] = {}
+        for row in used:
+            by_scope.setdefault(row.scope_key, []).append(row)
+        for limit in of_kind:
+            if limit.scope_key.endswith(":*"):
+                prefix = limit.scope_key[:-1]
+                scopes = [key for key in by_scope if key.startswith(prefix)]
+            else:
+                scopes = [limit.scope_key]
+            for scope_key in scopes:
+                amount = sum(
+                    row.of(limit.metric) for row in by_scope.get(scope_key, []) if matches(limit.model, row.model)
+                )
+                found[limit.counter(scope_key)] = (limit, window.start, amount)
+    return found
+
