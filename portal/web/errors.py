@@ -17,7 +17,9 @@ SENTENCES = {
     HTTPStatus.NOT_FOUND: "There is nothing here, or not for you.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something failed on our side. Check whether it was saved before you repeat it.",
 }
-STALE = "This page was open for too long, or your session has ended. Load the page again, then repeat the change."
+STALE = (
+    "This page was open for too long, or your session has ended. Load the page again, then repeat the change."
+)
 
 
 def _answer(request: HttpRequest, status: HTTPStatus, template: str, sentence: str = "") -> HttpResponse:
