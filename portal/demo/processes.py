@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -57,17 +58,21 @@ def left_over(executable: str, directory: Path) -> list[psutil.Process]:
     return [process for process in found if process is not None]
 
 
+def is_gone(process: psutil.Process) -> bool:
+    """Whether it has ended. One that nobody waits for stays a zombie, in a container perhaps for ever."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def end(process: psutil.Process, *signals: signal.Signals, within: float = 30) -> None:
-    """Send the signals in turn, each after `within` seconds, until the process is gone."""
+    """Send the signals in turn, at last SIGKILL, each after `within` seconds, until the process is gone."""
     for number in (*signals, signal.SIGKILL):
-        try:
+        with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-            process.wait(within)
-        except psutil.TimeoutExpired:
-            continue
-        except psutil.NoSuchProcess:
-            pass
-        return
+        if wait_until(lambda: is_gone(process), within):
+            return
 
 
 def stop(child: subprocess.Popen[bytes], last: signal.Signals = signal.SIGKILL, within: float = 30) -> None:

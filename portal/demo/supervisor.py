@@ -117,7 +117,7 @@ class Supervisor:
         self._start_child(
             "identity",
             *(sys.executable, "-m", "portal.demo.identity", "--data-dir", str(self.data)),
-            *("--port", str(self.identity_http), "--https-port", str(self.identity_https)),
+            *("--http-port", str(self.identity_http), "--https-port", str(self.identity_https)),
             *("--portal-url", self.url),
         )
         self._command("Migrations", "migrate", "--no-input", "--verbosity", "0")

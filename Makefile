@@ -1,0 +1,71 @@
+# Everything a developer or a build server calls. Needs Python 3.11 or newer (with venv) and make, nothing else.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+PY := .venv/bin/python
+READY := .venv/.ready
+ARGS ?=
+SEEDS ?= 5
+TEMPLATES = $(shell find templates portal -name '*.html' 2>/dev/null)
+# What the checks keep: a database of their own, away from the demo's.
+CHECKS := build/checks
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check lint types templates migrations deployable audit bench chaos clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## install what is needed into .venv
+
+$(READY): pyproject.toml uv.lock
+	@bash .ci/setup "$(PYTHON)" "$(UV_VERSION)"
+	@touch $@
+
+demo: $(READY) ## run the portal with sample data: make demo ARGS="--port 8123 --data-dir DIR"
+	@exec $(PY) manage.py demo $(ARGS)
+
+test: $(READY) ## run the tests: make test ARGS="tests/demo -k name"
+	@bash .ci/chromium
+	@echo "== pytest"
+	@$(PY) -m pytest $(ARGS)
+
+check: lint types templates migrations deployable audit test ## everything a change must pass
+
+lint: $(READY)
+	@echo "== ruff"
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: $(READY)
+	@echo "== mypy"
+	@PORTAL_SECRET_KEY=types $(PY) -m mypy .
+
+templates: $(READY)
+	@echo "== djade, djlint"
+	@$(PY) -m djade --target-version 5.2 --check $(TEMPLATES)
+	@$(PY) -m djlint --lint --quiet $(TEMPLATES)
+
+migrations: $(READY)
+	@echo "== migrations"
+	@$(PY) manage.py makemigrations --check --dry-run --data-dir $(CHECKS)
+	@$(PY) manage.py lintmigrations --data-dir $(CHECKS) --settings tests.lint_settings --quiet ok ignore
+
+deployable: $(READY)
+	@echo "== check --deploy"
+	@$(PY) .ci/deployable.py
+
+audit: $(READY)
+	@echo "== pip-audit"
+	@bash .ci/audit
+
+bench: $(READY) ## measure the paths that must be fast
+	@$(PY) -m tests.bench $(ARGS)
+
+chaos: $(READY) ## kill processes under load and compare the books: make chaos SEEDS=N
+	@$(PY) -m tests.chaos --seeds $(SEEDS) $(ARGS)
+
+clean: ## remove .venv and what the tools left; the data in var/ stays
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
