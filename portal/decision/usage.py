@@ -1,0 +1,323 @@
+"""What calls really used: attribute, price, commit, then count in Valkey – each event once, whoever repeats it."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from portal.decision import configuration, decide, reservation, valkey
+from portal.decision.configuration import Configuration
+from portal.decision.models import Subject
+from portal.decision.reservation import Reservation
+from portal.lib import windows
+from portal.lib.errors import Unavailable
+from portal.lib.uuid7 import uuid7
+from portal.spend import inbox
+from portal.spend.inbox import Entry, Stored
+from portal.spend.pricing import ModelPrice
+
+log = logging.getLogger(__name__)
+BASE = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a gateway reports of one call, already checked for form. ``cost`` is its own figure, in nano-units."""
+
+    index: int
+    request_id: str
+    model: str
+    occurred: datetime
+    input_tokens: int
+    output_tokens: int
+    status: str
+    reservation_id: str | None = None
+    credential_id: str | None = None
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An event that cannot be booked, and why."""
+
+    index: int
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a batch."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejected]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """To whom a call belongs and which price holds; ``moment`` in milliseconds decides its windows."""
+
+    moment: int
+    project: int
+    group: int
+    person: int
+    draws_on: int
+    credential: str
+    price: ModelPrice | None
+    reserved: int | None
+    expires: int | None
+
+
+def record(gateway: str, events: Sequence[Event], now_ms: int) -> Report:
+    """Book a batch of usage for the gateway; when this returns, Postgres has committed it.
+
+    ``now_ms`` is the server's time. Raise Unavailable (or a database error) when nothing was acknowledged.
+    """
+    config = configuration.current()
+    keys = [(gateway, event.request_id) for event in events]
+    settled = inbox.known(keys)
+    rejected: list[Rejected] = []
+    entries: list[Entry] = []
+    repeated: list[str] = []
+    duplicates = 0
+    open_events: list[Event] = []
+    names: set[str] = set()
+    for event in events:
+        if (gateway, event.request_id) in settled:
+            repeated.append(event.request_id)
+        if (gateway, event.request_id) in settled or event.request_id in names:
+            duplicates += 1
+            continue
+        names.add(event.request_id)
+        open_events.append(event)
+    found = _attribute(gateway, open_events, config)
+    for event in open_events:
+        outcome = found[event.index]
+        if isinstance(outcome, Rejected):
+            rejected.append(outcome)
+            continue
+        booked = _entry(gateway, event, outcome, config, now_ms)
+        if isinstance(booked, Rejected):
+            rejected.append(booked)
+        else:
+            entries.append(booked)
+    stored = inbox.add_settlements(entries)
+    accepted = sum(1 for row in stored if row.entry.kind == "settle")
+    duplicates += len(entries) - accepted
+    try:
+        count(stored, config)
+        _let_go(gateway, repeated)
+    except Unavailable as error:
+        # Committed is committed: the job that moves the inbox counts it.
+        log.warning("usage is committed, counting waits: %s", error)
+    return Report(accepted, duplicates, rejected)
+
+
+def _let_go(gateway: str, request_ids: Sequence[str]) -> None:
+    """Give back what was reserved again for calls that had been settled before Valkey lost their tombstones."""
+    for request_id in request_ids:
+        key = reservation.record_key(gateway, reservation.request_hash(request_id))
+        valkey.call("release", key, settings.TOMBSTONE_SECONDS)
+
+
+def count(rows: Sequence[Stored], config: Configuration) -> None:
+    """Count committed rows in Valkey, each once however often this is called."""
+    for start in range(0, len(rows), 500):
+        part = [_settle_argument(row, config) for row in rows[start : start + 500]]
+        decide.in_step(lambda _config, _now, part=part: valkey.call("settle", settings.TOMBSTONE_SECONDS, *part))
+
+
+def _settle_argument(row: Stored, config: Configuration) -> str:
+    entry = row.entry
+    moment = entry.moment.timestamp()
+    key = reservation.record_key(entry.gateway, reservation.request_hash(entry.request_id))
+    closes = key if entry.kind in ("settle", "estimate") else ""
+    return json.dumps(
+        [
+            row.seq,
+            row.xid,
+            closes,
+            int(moment),
+            *divmod(entry.spend, BASE),
+            entry.calls,
+            *divmod(entry.input_tokens + entry.output_tokens, BASE),
+            entry.group_id or 0,
+            entry.project,
+            entry.person or 0,
+            entry.draws_on or 0,
+            entry.credential,
+            entry.model,
+            *(window.start for window in windows.windows_at(moment, config.zone)),
+        ]
+    )
+
+
+def _attribute(
+    gateway: str, events: Sequence[Event], config: Configuration
+) -> dict[int, Attribution | Rejected]:
+    """Attribute by the reservation, else by this gateway's authorization of the request, else by the credential."""
+    result: dict[int, Attribution | Rejected] = {}
+    by_request: list[Event] = []
+    for event in events:
+        if event.reservation_id is None:
+            by_request.append(event)
+            continue
+        held = reservation.decode(event.reservation_id)
+        if held is None or held.gateway != gateway:
+            result[event.index] = Rejected(event.index, "not_found", "This gateway has no such reservation.")
+        elif held.request != reservation.request_hash(event.request_id):
+            result[event.index] = Rejected(
+                event.index, "not_found", "The reservation belongs to another request id."
+            )
+        else:
+            result[event.index] = _of_reservation(held, config)
+    known = _look_up(gateway, [event.request_id for event in by_request])
+    by_credential: list[Event] = []
+    for event in by_request:
+        record = known.get(event.request_id)
+        if record is not None:
+            result[event.index] = record_attribution(record, config)
+        elif event.credential_id is not None:
+            by_credential.append(event)
+        else:
+            result[event.index] = _unattributed(event)
+    if by_credential:
+        result |= _of_credentials(by_credential)
+    return result
+
+
+def _unattributed(event: Event) -> Rejected:
+    return Rejected(
+        event.index, "unattributed", "Name the reservation, or the credential if the call was never authorized."
+    )
+
+
+def _of_reservation(held: Reservation, config: Configuration) -> Attribution:
+    return Attribution(
+        held.moment,
+        held.project,
+        held.group,
+        held.person,
+        held.draws_on,
+        held.credential,
+        config.by_id.get(held.price),
+        held.amount,
+        held.moment + settings.RESERVATION_SECONDS * 1000,
+    )
+
+
+def record_attribution(record: list[Any], config: Configuration) -> Attribution:
+    """Return the attribution from the record the function keeps of an authorization."""
+    _, moment, group, project, person, draws, credential, _, price, hi, lo, expires = record
+    return Attribution(
+        moment,
+        project,
+        group,
+        person,
+        draws,
+        credential.decode(),
+        config.by_id.get(price),
+        hi * BASE + lo,
+        expires,
+    )
+
+
+def _look_up(gateway: str, request_ids: Sequence[str]) -> dict[str, list[Any]]:
+    if not request_ids:
+        return {}
+    keys = [reservation.record_key(gateway, reservation.request_hash(request_id)) for request_id in request_ids]
+    answer = decide.in_step(lambda _config, _now: valkey.call("lookup", *keys))
+    return {request_id: row for request_id, row in zip(request_ids, answer[1:], strict=True) if row}
+
+
+def _of_credentials(events: Sequence[Event]) -> dict[int, Attribution | Rejected]:
+    wanted = {f"s:{event.credential_id}" for event in events}
+    credentials = {row.key: row.data for row in Subject.objects.filter(key__in=wanted)}
+    projects = {
+        row.key: row.data
+        for row in Subject.objects.filter(key__in={f"p:{data['project']}" for data in credentials.values()})
+    }
+    result: dict[int, Attribution | Rejected] = {}
+    for event in events:
+        data = credentials.get(f"s:{event.credential_id}")
+        if data is None:
+            result[event.index] = _unattributed(event)
+            continue
+        project = projects.get(f"p:{data['project']}", {})
+        result[event.index] = Attribution(
+            int(event.occurred.timestamp() * 1000),
+            data["project"],
+            project.get("group") or 0,
+            data["person"] or 0,
+            data["draws_on"] or 0,
+            event.credential_id or "",
+            None,
+            None,
+            None,
+        )
+    return result
+
+
+def _entry(
+    gateway: str, event: Event, who: Attribution, config: Configuration, now_ms: int
+) -> Entry | Rejected:
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    if event.occurred > now + timedelta(minutes=5):
+        return Rejected(event.index, "in_future", "It lies more than five minutes in the future; check the clock.")
+    # A call cannot belong to a window that has not begun.
+    moment_ms = min(who.moment, now_ms)
+    moment = datetime.fromtimestamp(moment_ms / 1000, UTC)
+    if moment < now - timedelta(days=settings.RESTATEMENT_DAYS):
+        return Rejected(
+            event.index, "too_old", f"It is more than {settings.RESTATEMENT_DAYS} days old and is not booked."
+        )
+    model = config.model(event.model)
+    price = config.price(model, moment_ms) or who.price
+    if who.price is not None and who.price.model == model:
+        price = who.price
+    if price is None:
+        return Rejected(event.index, "model_unpriced", "The model has no price, and nothing was reserved for it.")
+    day = windows.local_day(moment_ms / 1000, config.zone)
+    return Entry(
+        id=uuid7(),
+        moment=moment,
+        day=day,
+        kind="settle",
+        refers_to=None,
+        gateway=gateway,
+        request_id=event.request_id,
+        credential=who.credential,
+        project=who.project,
+        group_id=who.group or None,
+        person=who.person or None,
+        draws_on=who.draws_on or None,
+        model=price.model,
+        price_id=price.id,
+        status=event.status,
+        calls=1,
+        input_tokens=event.input_tokens,
+        cached_input_tokens=event.cached_input_tokens,
+        cache_write_tokens=event.cache_write_tokens,
+        output_tokens=event.output_tokens,
+        reasoning_tokens=event.reasoning_tokens,
+        spend=price.cost(
+            input_tokens=event.input_tokens,
+            output_tokens=event.output_tokens,
+            cached_input_tokens=event.cached_input_tokens,
+            cache_write_tokens=event.cache_write_tokens,
+        ),
+        reserved=who.reserved,
+        gateway_cost=event.cost,
+        is_late=who.expires is not None and now_ms > who.expires,
+        is_restated=who.expires is None and day < windows.local_day(now_ms / 1000, config.zone),
+        occurred=event.occurred,
+        arrived=now,
+    )

@@ -1,0 +1,231 @@
+"""The inbox: usage is committed here before it is acknowledged, and leaves it exactly once, for ledger and roll-ups."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from portal.lib.uuid7 import uuid7
+from portal.spend.settled import SCOPES_OF_ROW
+
+COLUMNS = (
+    "id moment day kind refers_to gateway request_id credential project group_id person draws_on model price_id "
+    "status calls input_tokens cached_input_tokens cache_write_tokens output_tokens reasoning_tokens spend reserved "
+    "gateway_cost is_late is_restated occurred arrived"
+).split()
+_MOVE_LOCK = 7345003
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row on its way to the ledger; the fields are the ledger's columns. Amounts in nano-units."""
+
+    id: UUID
+    moment: datetime
+    day: date
+    kind: str
+    refers_to: UUID | None
+    gateway: str
+    request_id: str
+    credential: str
+    project: int
+    group_id: int | None
+    person: int | None
+    draws_on: int | None
+    model: str
+    price_id: int | None
+    status: str
+    calls: int
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    spend: int
+    reserved: int | None
+    gateway_cost: int | None
+    is_late: bool
+    is_restated: bool
+    occurred: datetime
+    arrived: datetime
+
+    def reversed(self, new_id: UUID, arrived: datetime) -> "Entry":
+        """Return the row that takes this one back and names it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in (
+            "calls",
+            "input_tokens",
+            "cached_input_tokens",
+            "cache_write_tokens",
+            "output_tokens",
+            "reasoning_tokens",
+            "spend",
+        ):
+            values[name] = -values[name]
+        return Entry(**{**values, "id": new_id, "kind": "reversal", "refers_to": self.id, "arrived": arrived})
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row of the inbox with what identifies it there."""
+
+    seq: int
+    xid: int
+    entry: Entry
+
+
+def _insert(entries: Sequence[Entry]) -> list[Stored]:
+    if not entries:
+        return []
+    columns, values = ", ".join(COLUMNS), ", ".join(["%s"] * len(COLUMNS))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO usage_inbox ({columns}) VALUES {', '.join([f'({values})'] * len(entries))} "
+            "RETURNING seq, xid::text",
+            [getattr(entry, name) for entry in entries for name in COLUMNS],
+        )
+        return [
+            Stored(seq, int(xid), entry) for (seq, xid), entry in zip(cursor.fetchall(), entries, strict=True)
+        ]
+
+
+@transaction.atomic
+def add_settlements(entries: Sequence[Entry]) -> list[Stored]:
+    """Commit what calls really used, each (gateway, request id) once; return the rows that were new.
+
+    An estimate that was booked for one is reversed in the same transaction. The caller must leave the transaction
+    before it acknowledges. Keys are locked in order, so that racing batches do not deadlock.
+    """
+    ordered = sorted({(entry.gateway, entry.request_id): entry for entry in entries}.values(), key=_key)
+    fresh: list[Entry] = []
+    estimated: list[tuple[Entry, UUID, datetime]] = []
+    with connection.cursor() as cursor:
+        for start in range(0, len(ordered), 1000):
+            part = ordered[start : start + 1000]
+            cursor.execute(
+                "INSERT INTO usage_key AS k (gateway, request_id, state, entry_id, moment)"
+                f" VALUES {', '.join(['(%s, %s, %s, %s, %s)'] * len(part))}"
+                " ON CONFLICT (gateway, request_id) DO UPDATE SET state = 's' WHERE k.state = 'e'"
+                " RETURNING gateway, request_id, entry_id, moment",
+                [v for entry in part for v in (entry.gateway, entry.request_id, "s", entry.id, entry.moment)],
+            )
+            written = {(row[0], row[1]): (row[2], row[3]) for row in cursor.fetchall()}
+            for entry in part:
+                if _key(entry) in written:
+                    entry_id, moment = written[_key(entry)]
+                    fresh.append(entry)
+                    if entry_id != entry.id:
+                        estimated.append((entry, entry_id, moment))
+    reversals = [
+        found.reversed(uuid7(), entry.arrived)
+        for entry, entry_id, moment in estimated
+        if (found := _find(entry_id, moment)) is not None
+    ]
+    return _insert(reversals + fresh)
+
+
+@transaction.atomic
+def add_estimates(entries: Sequence[Entry]) -> list[Stored]:
+    """Commit estimates for calls that nobody has reported; one that was reported meanwhile is left out."""
+    ordered = sorted(entries, key=_key)
+    if not ordered:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO usage_key (gateway, request_id, state, entry_id, moment)"
+            f" VALUES {', '.join(['(%s, %s, %s, %s, %s)'] * len(ordered))}"
+            " ON CONFLICT (gateway, request_id) DO NOTHING RETURNING entry_id",
+            [v for entry in ordered for v in (entry.gateway, entry.request_id, "e", entry.id, entry.moment)],
+        )
+        written = {row[0] for row in cursor.fetchall()}
+    return _insert([entry for entry in ordered if entry.id in written])
+
+
+def known(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return those (gateway, request id) that have been settled."""
+    if not keys:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT gateway, request_id FROM usage_key WHERE state = 's'"
+            f" AND (gateway, request_id) IN ({', '.join(['(%s, %s)'] * len(keys))})",
+            [value for key in keys for value in key],
+        )
+        return {(row[0], row[1]) for row in cursor.fetchall()}
+
+
+def waiting(limit: int) -> list[Stored]:
+    """Return the oldest rows of the inbox."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT seq, xid::text, {', '.join(COLUMNS)} FROM usage_inbox ORDER BY seq LIMIT %s", [limit]
+        )
+        return [Stored(row[0], int(row[1]), Entry(*row[2:])) for row in cursor.fetchall()]
+
+
+def size() -> int:
+    """Return how many rows wait in the inbox."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM usage_inbox")
+        return int(cursor.fetchone()[0])
+
+
+_LIST = ", ".join(COLUMNS)
+_MOVE = f"""
+    WITH batch AS (
+        DELETE FROM usage_inbox WHERE seq = ANY(%s) RETURNING {_LIST}
+    ), booked AS (
+        INSERT INTO ledger ({_LIST}) SELECT {_LIST} FROM batch ORDER BY request_id RETURNING *
+    ), rolled AS (
+        INSERT INTO spend_rollup AS r (scope_key, day, model, calls, failed, cancelled, input_tokens,
+                                       cached_input_tokens, output_tokens, spend)
+        SELECT scope.scope_key, b.day, b.model, sum(b.calls),
+               coalesce(sum(b.calls) FILTER (WHERE b.status = 'failed'), 0),
+               coalesce(sum(b.calls) FILTER (WHERE b.status = 'cancelled'), 0),
+               sum(b.input_tokens), sum(b.cached_input_tokens), sum(b.output_tokens), sum(b.spend)
+          FROM booked AS b CROSS JOIN LATERAL {SCOPES_OF_ROW.format(row="b")}
+         WHERE scope.scope_key IS NOT NULL
+         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+        ON CONFLICT (scope_key, day, model) DO UPDATE SET
+            calls = r.calls + excluded.calls,
+            failed = r.failed + excluded.failed,
+            cancelled = r.cancelled + excluded.cancelled,
+            input_tokens = r.input_tokens + excluded.input_tokens,
+            cached_input_tokens = r.cached_input_tokens + excluded.cached_input_tokens,
+            output_tokens = r.output_tokens + excluded.output_tokens,
+            spend = r.spend + excluded.spend
+    )
+    SELECT count(*) FROM booked
+"""
+
+
+@transaction.atomic
+def move(rows: Sequence[Stored]) -> int:
+    """Move the rows from the inbox to ledger and roll-ups in one statement; return how many moved.
+
+    One mover at a time: whoever comes second moves nothing.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_MOVE_LOCK])
+        if not cursor.fetchone()[0]:
+            return 0
+        cursor.execute(_MOVE, [[row.seq for row in rows]])
+        return int(cursor.fetchone()[0])
+
+
+def _key(entry: Entry) -> tuple[str, str]:
+    return entry.gateway, entry.request_id
+
+
+def _find(entry_id: UUID, moment: datetime) -> Entry | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {_LIST} FROM usage_inbox WHERE id = %(id)s"
+            f" UNION ALL SELECT {_LIST} FROM ledger WHERE moment = %(moment)s AND id = %(id)s",
+            {"id": entry_id, "moment": moment},
+        )
+        row = cursor.fetchone()
+    return Entry(*row) if row else None
