@@ -1,0 +1,112 @@
+"""Register and delete groups."""
+
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit.actions import Action
+from audit.actors import Actor, Target
+from audit.services import record
+from groups.models import Group, GroupMember
+from portal.accounts.models import Person
+from portal.decision.services import set_limit
+from portal.lib.errors import RuleBroken
+from portal.lib.names import checked_code, checked_name
+from portal.spend import scopes
+from portal.spend.models import Limit
+
+
+def label_of(group: Group) -> str:
+    """Return how a refusal names the group."""
+    return f"Group {group.name}"
+
+
+def target_of(group: Group) -> Target:
+    """Return the group as the audit log names it."""
+    return Target("group", str(group.pk), f"{group.name} ({group.code})")
+
+
+@transaction.atomic(durable=True)
+def create_group(
+    *, code: str, name: str, entra_id: UUID | None = None, actor: Actor, reason: str = ""
+) -> Group:
+    """Register a group; its code is unique among the groups that exist."""
+    code, name = checked_code(code), checked_name(name)
+    if Group.objects.current().filter(code=code).exists():
+        raise RuleBroken(f"The code {code} is taken by another group. Choose another.", field="code")
+    if entra_id and (other := Group.objects.current().filter(entra_id=entra_id).first()):
+        raise RuleBroken(f"This Entra ID group is registered as {other.name}.", field="entra_id")
+    group = Group.objects.create(code=code, name=name, entra_id=entra_id)
+    record(
+        Action.GROUP_CREATED,
+        actor=actor,
+        target=target_of(group),
+        group=group.pk,
+        changes={"code": (None, code), "name": (None, name), "entra_id": (None, entra_id)},
+        comment=reason,
+    )
+    return group
+
+
+@transaction.atomic(durable=True)
+def delete_group(*, group: Group, actor: Actor, reason: str = "") -> None:
+    """Delete a group that owns no project; its spend and audit entries stay."""
+    group = Group.objects.select_for_update().get(pk=group.pk)
+    if group.deleted:
+        raise RuleBroken(f"{group.name} is deleted already.")
+    owned = [project.code for project in group.projects.order_by("code")[:6]]
+    if owned:
+        names = ", ".join(owned[:5]) + (" and more" if len(owned) > 5 else "")
+        raise RuleBroken(f"{group.name} owns projects: {names}. Move them to another group first.")
+    for limit in Limit.objects.filter(scope_key=scopes.group(group.pk)):
+        set_limit(
+            scope_key=limit.scope_key,
+            label=label_of(group),
+            metric=limit.metric,
+            window=limit.window,
+            model=limit.model,
+            amount=None,
+            actor=actor,
+            reason="The group is deleted.",
+            target=target_of(group),
+        )
+    access = [entry.project.code for entry in group.project_access.select_related("project")]
+    group.project_access.all().delete()
+    GroupMember.objects.filter(group=group).delete()
+    group.deleted = timezone.now()
+    group.save(update_fields=["deleted"])
+    record(
+        Action.GROUP_DELETED,
+        actor=actor,
+        target=target_of(group),
+        group=group.pk,
+        changes={"code": (group.code, None), "name": (group.name, None), "access_to": (access, [])},
+        comment=reason,
+    )
+
+
+@transaction.atomic(durable=True)
+def set_members(*, group: Group, people: list[Person], actor: Actor) -> bool:
+    """Note whom the directory lists in the group; return whether that changed."""
+    now = {person.pk: person for person in people}
+    before = {member.person_id: member.person for member in group.members.select_related("person")}
+    joined, left = now.keys() - before.keys(), before.keys() - now.keys()
+    GroupMember.objects.filter(group=group, person__in=left).delete()
+    GroupMember.objects.bulk_create(
+        [GroupMember(group=group, person=now[pk]) for pk in joined], ignore_conflicts=True
+    )
+    Group.objects.filter(pk=group.pk).update(looked_up=timezone.now(), is_missing=False)
+    if joined or left:
+        record(
+            Action.GROUP_MEMBERS_CHANGED,
+            actor=actor,
+            target=target_of(group),
+            group=group.pk,
+            changes={
+                "joined": (None, sorted(str(now[pk]) for pk in joined)),
+                "left": (sorted(str(before[pk]) for pk in left), None),
+            },
+        )
+    return bool(joined or left)
+

@@ -1,0 +1,27 @@
+"""Names and codes that people choose."""
+
+import re
+
+from portal.lib.errors import RuleBroken
+
+_CODE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+
+
+def checked_code(code: str) -> str:
+    """Return the code, or raise RuleBroken saying how a code looks."""
+    code = code.strip()
+    if not _CODE.fullmatch(code):
+        raise RuleBroken("Use small letters, digits and hyphens, up to 40 characters.", field="code")
+    return code
+
+
+def checked_name(name: str, *, field: str = "name", most: int = 120) -> str:
+    """Return the name without surrounding space, or raise RuleBroken saying what is wrong."""
+    name = " ".join(name.split())
+    if not name:
+        raise RuleBroken("Enter a name.", field=field)
+    if len(name) > most:
+        raise RuleBroken(f"Use at most {most} characters.", field=field)
+    if not name.isprintable():
+        raise RuleBroken("Use characters that can be printed.", field=field)
+    return name

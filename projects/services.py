@@ -1,0 +1,294 @@
+"""Create and change projects, their people and their state."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+
+from audit.actions import Action
+from audit.actors import Actor, Target
+from audit.services import record
+from groups.models import Group
+from portal.accounts.models import Person
+from portal.decision import subjects
+from portal.decision.models import Subject
+from portal.decision.services import set_limit
+from portal.lib.errors import RuleBroken
+from portal.lib.names import checked_code, checked_name
+from portal.spend import scopes
+from projects.models import GroupAccess, Membership, Project
+
+
+def label_of(project: Project) -> str:
+    """Return how a refusal names the project."""
+    return f"Project {project.name}"
+
+
+def target_of(project: Project) -> Target:
+    """Return the project as the audit log names it."""
+    return Target("project", str(project.pk), f"{project.name} ({project.code})")
+
+
+def publish(project: Project) -> None:
+    """Write what the decision must know of the project, in the current transaction."""
+    subjects.put_project(
+        pk=project.pk,
+        code=project.code,
+        name=project.name,
+        state=project.state,
+        group=project.group_id,
+        models=project.allowed_models,
+    )
+
+
+@transaction.atomic(durable=True)
+def create_project(
+    *,
+    code: str,
+    name: str,
+    group: Group | None = None,
+    owners: Iterable[Person] = (),
+    daily_limit: Decimal | str | None = None,
+    monthly_limit: Decimal | str | None = None,
+    description: str = "",
+    cost_centre: str = "",
+    allowed_models: list[str] | None = None,
+    actor: Actor,
+    reason: str = "",
+) -> Project:
+    """Create a project with its owners and spend limits; group, owners and limits may come later."""
+    code, name = checked_code(code), checked_name(name)
+    if other := Project.objects.filter(code=code).first():
+        which = "an archived project" if other.state == Project.State.ARCHIVED else other.name
+        raise RuleBroken(f"{code} is used by {which}. Try {code[:38]}-2.", field="code")
+    if group is not None and group.deleted:
+        raise RuleBroken(f"The group {group.name} is deleted. Choose another.", field="group")
+    project = Project.objects.create(
+        code=code,
+        name=name,
+        group=group,
+        description=description.strip(),
+        cost_centre=cost_centre.strip(),
+        allowed_models=allowed_models or None,
+    )
+    publish(project)
+    owners = list(owners)
+    record(
+        Action.PROJECT_CREATED,
+        actor=actor,
+        target=target_of(project),
+        project=project.pk,
+        group=project.group_id,
+        changes={
+            "code": (None, code),
+            "name": (None, name),
+            "group": (None, group and group.code),
+            "owners": (None, [str(owner) for owner in owners]),
+        },
+        comment=reason,
+    )
+    for owner in owners:
+        _add(project, owner, Membership.Role.OWNER, actor)
+    for window, amount, field in (("day", daily_limit, "daily_limit"), ("month", monthly_limit, "monthly_limit")):
+        if amount is not None:
+            _set_spend_limit(project, window, amount, field, actor)
+    return project
+
+
+def _set_spend_limit(project: Project, window: str, amount: Decimal | str, field: str, actor: Actor) -> None:
+    try:
+        set_limit(
+            scope_key=scopes.project(project.pk),
+            label=label_of(project),
+            metric="spend",
+            window=window,
+            amount=amount,
+            actor=actor,
+            group=project.group_id,
+            target=target_of(project),
+        )
+    except RuleBroken as error:
+        raise RuleBroken(error.message, field=field) from error
+
+
+@transaction.atomic(durable=True)
+def update_project(*, project: Project, actor: Actor, reason: str = "", **fields: Any) -> Project:
+    """Change name, description, group, cost centre or allowed models; usage booked before keeps its group."""
+    project = Project.objects.select_for_update().get(pk=project.pk)
+    if "name" in fields:
+        fields["name"] = checked_name(fields["name"])
+    group = fields.get("group")
+    if group is not None and group.deleted:
+        raise RuleBroken(f"The group {group.name} is deleted. Choose another.", field="group")
+    if "allowed_models" in fields:
+        fields["allowed_models"] = fields["allowed_models"] or None
+    changes = {
+        name: (getattr(project, name), value)
+        for name, value in fields.items()
+        if getattr(project, name) != value
+    }
+    if not changes:
+        return project
+    for name, (_, after) in changes.items():
+        setattr(project, name, after)
+    project.save()
+    publish(project)
+    if "name" in changes:
+        subjects.relabel(scopes.project(project.pk), label_of(project))
+    record(
+        Action.PROJECT_CHANGED,
+        actor=actor,
+        target=target_of(project),
+        project=project.pk,
+        group=project.group_id,
+        changes=changes,
+        comment=reason,
+    )
+    return project
+
+
+def set_project_state(*, project: Project, state: str, actor: Actor, reason: str = "") -> Project:
+    """Make the project active, paused or archived. Pausing and archiving refuse the very next call."""
+    if state not in Project.State.values:
+        raise RuleBroken(f"A project is one of: {', '.join(Project.State.values)}.", field="state")
+    with subjects.denying(), transaction.atomic(durable=True):
+        project = Project.objects.select_for_update().get(pk=project.pk)
+        before = project.state
+        if before == state:
+            return project
+        project.state = state
+        project.save(update_fields=["state"])
+        publish(project)
+        record(
+            Action.PROJECT_STATE_CHANGED,
+            actor=actor,
+            target=target_of(project),
+            project=project.pk,
+            group=project.group_id,
+            changes={"state": (before, state)},
+            comment=reason,
+        )
+    return project
+
+
+def _add(project: Project, person: Person, role: str, actor: Actor, reason: str = "") -> Membership:
+    membership, is_new = Membership.objects.select_for_update().get_or_create(
+        project=project, person=person, defaults={"role": role}
+    )
+    before = None if is_new else membership.role
+    if before == role:
+        return membership
+    membership.role = role
+    membership.save(update_fields=["role"])
+    _republish_membership(project, person, is_member=True)
+    record(
+        Action.MEMBER_ADDED,
+        actor=actor,
+        target=target_of(project),
+        project=project.pk,
+        group=project.group_id,
+        changes={str(person): (before, role)},
+        comment=reason,
+    )
+    return membership
+
+
+def _republish_membership(project: Project, person: Person, *, is_member: bool) -> None:
+    held = Subject.objects.filter(
+        key__startswith="s:", data__project=project.pk, data__person=person.pk
+    ).values_list("key", flat=True)
+    subjects.set_membership([key[2:] for key in held], is_member=is_member)
+
+
+@transaction.atomic(durable=True)
+def add_member(
+    *, project: Project, person: Person, role: str = "member", actor: Actor, reason: str = ""
+) -> Membership:
+    """Make the person a member or an owner of the project."""
+    if role not in Membership.Role.values:
+        raise RuleBroken("Choose owner or member.", field="role")
+    if not person.is_active:
+        raise RuleBroken(f"{person} is disabled and cannot become a member.", field="person")
+    return _add(project, person, role, actor, reason)
+
+
+def remove_member(*, project: Project, person: Person, actor: Actor, reason: str = "") -> None:
+    """Take the person out of the project; their tokens there are refused from the next call on."""
+    with subjects.denying(), transaction.atomic(durable=True):
+        membership = Membership.objects.select_for_update().filter(project=project, person=person).first()
+        if membership is None:
+            raise RuleBroken(f"{person} is not a member of {project.name}.", field="person")
+        owners = Membership.objects.filter(project=project, role=Membership.Role.OWNER)
+        if membership.role == Membership.Role.OWNER and owners.count() == 1:
+            raise RuleBroken(f"{person} is the only owner of {project.name}. Add another owner first.")
+        role = membership.role
+        membership.delete()
+        _republish_membership(project, person, is_member=may_hold_tokens(project, person))
+        record(
+            Action.MEMBER_REMOVED,
+            actor=actor,
+            target=target_of(project),
+            project=project.pk,
+            group=project.group_id,
+            changes={str(person): (role, None)},
+            comment=reason,
+        )
+
+
+@transaction.atomic(durable=True)
+def admit_group(*, project: Project, group: Group, actor: Actor, reason: str = "") -> GroupAccess:
+    """Let the members of the group hold tokens in the project."""
+    if group.deleted:
+        raise RuleBroken(f"The group {group.name} is deleted. Choose another.", field="group")
+    access, is_new = GroupAccess.objects.get_or_create(project=project, group=group)
+    if is_new:
+        for person in Person.objects.filter(group_memberships__group=group, tokens__project=project).distinct():
+            _republish_membership(project, person, is_member=True)
+        record(
+            Action.GROUP_ADMITTED,
+            actor=actor,
+            target=target_of(project),
+            project=project.pk,
+            group=group.pk,
+            changes={"group": (None, group.code)},
+            comment=reason,
+        )
+    return access
+
+
+def exclude_group(*, project: Project, group: Group, actor: Actor, reason: str = "") -> None:
+    """End the access of the group; whoever has access through nothing else is refused from the next call on."""
+    with subjects.denying(), transaction.atomic(durable=True):
+        gone, _ = GroupAccess.objects.filter(project=project, group=group).delete()
+        if not gone:
+            raise RuleBroken(f"{group.name} has no access to {project.name}.", field="group")
+        holders = Person.objects.filter(group_memberships__group=group, tokens__project=project).distinct()
+        for person in holders:
+            _republish_membership(project, person, is_member=may_hold_tokens(project, person))
+        record(
+            Action.GROUP_EXCLUDED,
+            actor=actor,
+            target=target_of(project),
+            project=project.pk,
+            group=group.pk,
+            changes={"group": (group.code, None)},
+            comment=reason,
+        )
+
+
+def may_hold_tokens(project: Project, person: Person) -> bool:
+    """Whether the person is a member, by name or through a group that has access."""
+    if Membership.objects.filter(project=project, person=person).exists():
+        return True
+    return GroupAccess.objects.filter(project=project, group__members__person=person).exists()
+
+
+def group_of(project: Project, person: Person) -> Group | None:
+    """Return the group through which the person draws: of those with access, the first by name."""
+    return (
+        Group.objects.current()
+        .filter(project_access__project=project, members__person=person)
+        .order_by("name", "pk")
+        .first()
+    )
