@@ -33,14 +33,15 @@ def short(value: int | None) -> str:
 
 
 def percent(part: int, whole: int | None) -> str:
-    """Return the share without decimals; below the whole it is at most 99 %, above nothing at least ``under 1%``."""
+    """Return the share without decimals, never rounded up to 80 or 100, where a status begins, nor down to 0."""
     if not whole:
         return UNKNOWN
     if part <= 0:
         return "0%"
-    if part >= whole:
-        return f"{half_even(part * 100, whole)}%"
-    return f"{min(99, half_even(part * 100, whole))}%" if part * 100 >= whole else "under 1%"
+    rounded = half_even(part * 100, whole)
+    if rounded in (80, 100) and part * 100 < rounded * whole:
+        rounded -= 1
+    return f"{rounded}%" if rounded else "under 1%"
 
 
 def share(part: int, whole: int | None) -> str:

@@ -33,7 +33,7 @@
     dialog.showModal();
     ($("#errors, [autofocus]", dialog) || $(".body :is(input, select, textarea)", dialog))?.focus();
   };
-  const openArrived = (within) => $$("dialog[data-open]:not([open])", within).forEach(open);
+  const openArrived = () => $$("dialog[data-open]:not([open])").forEach(open);
 
   document.addEventListener("click", async (event) => {
     const found = event.target.closest("[data-dialog],[data-close],[data-copy],[data-clear],[data-dismiss]");
@@ -144,7 +144,7 @@
   // htmx: what the server says in HX-Trigger, and the focus after a swap.
   document.addEventListener("toast", ({ detail }) => toast(detail.value));
   document.addEventListener("done", (event) => event.target.closest("dialog")?.close());
-  document.addEventListener("htmx:load", (event) => openArrived(event.target));
+  document.addEventListener("htmx:load", openArrived);
   document.addEventListener("htmx:afterSettle", ({ target, detail }) => {
     if (!detail.requestConfig?.elt.closest(".pager")) return;
     const caption = $("caption", target);
@@ -174,5 +174,5 @@
   };
   for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) document.addEventListener(name, fail);
 
-  openArrived(document);
+  openArrived();
 })();
