@@ -70,11 +70,11 @@ class Supervisor:
 
     def run(self) -> None:
         """Start everything, say that it is ready, keep it alive until a signal comes, stop everything."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
         try:
             with ExitStack() as stack:
                 self._claim(stack)
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(number, self._on_signal)
                 stack.callback(self._stop)
                 self._start()
                 self._keep_alive()

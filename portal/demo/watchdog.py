@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from portal.demo import processes
 
-_GRACE = 10.0
+_GRACE = 3.0
 
 
 def is_alive(session: int) -> bool:
