@@ -13,7 +13,9 @@ class Action(models.TextChoices):
     ACCESS_REFUSED = "access.refused", "was refused access to"
     ACCESS_GRANTED = "access.granted", "granted access to"
     ACCESS_REVOKED = "access.revoked", "revoked the access of"
+    ROLES_CHANGED = "roles.changed", "brought other Entra ID roles for"
     PERSON_CREATED = "person.created", "added the person"
+    PERSON_LINKED = "person.linked", "linked to Entra ID the person"
 
     ORGANIZATION_CHANGED = "organization.changed", "changed the settings of"
     LIMIT_CREATED = "limit.created", "set a limit on"
