@@ -1,10 +1,30 @@
 """The part of the settings that hardens the pages: policy headers, cookies, the order of the middleware."""
 
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from csp.constants import NONCE, NONE, SELF, STRICT_DYNAMIC
+
+from portal import env
+
+MIDDLEWARE = (
+    "portal.web.middleware.HeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "portal.web.middleware.HtmxRedirectMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "portal.web.middleware.FetchSiteMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "portal.accounts.middleware.SignInRequiredMiddleware",
+)
+"""From the outside in: headers for every answer, static files, htmx, the session, what is refused, the person."""
 
 YEAR = 365 * 24 * 3600
 MEGABYTE = 1024 * 1024
@@ -17,22 +37,22 @@ def origin_of(url: str) -> str:
 
 
 def security_settings(
-    base_url: str,
-    issuer: str = "https://login.microsoftonline.com",
-    *,
-    proxies: int = 0,
-    after_authentication: Sequence[str] = (),
+    base_url: str, issuer: str | None = None, *, proxies: int | None = None
 ) -> dict[str, Any]:
     """Return the settings for a portal at `base_url` whose people sign in at `issuer` (any URL there).
 
     Secure cookies, their ``__Host-`` prefix, HSTS and the redirect to https hold only where the portal has an https
-    address. `proxies` says how many trusted proxies stand in front, so that X-Forwarded-Proto may be believed;
-    `after_authentication` names middleware that needs to know the person.
+    address. `proxies` says how many trusted proxies stand in front, so that X-Forwarded-Proto may be believed.
+    What is not given comes from the process's environment.
     """
+    if issuer is None:
+        issuer = env.text("ENTRA_AUTHORITY", "https://login.microsoftonline.com")
+    if proxies is None:
+        proxies = env.number("PORTAL_TRUSTED_PROXIES", 0)
     is_https = urlsplit(base_url).scheme == "https"
     prefix = "__Host-" if is_https else ""
     return {
-        "MIDDLEWARE": _middleware(after_authentication),
+        "MIDDLEWARE": list(MIDDLEWARE),
         "CONTENT_SECURITY_POLICY": {"DIRECTIVES": _policy(origin_of(issuer))},
         "SESSION_COOKIE_NAME": f"{prefix}sessionid",
         "SESSION_COOKIE_SECURE": is_https,
@@ -84,22 +104,3 @@ def _policy(issuer_origin: str) -> dict[str, Any]:
         "trusted-types": ["default"],
         "report-to": ["csp"],
     }
-
-
-def _middleware(after_authentication: Sequence[str]) -> list[str]:
-    return [
-        "portal.web.middleware.HeadersMiddleware",
-        "django.middleware.security.SecurityMiddleware",
-        "csp.middleware.CSPMiddleware",
-        "whitenoise.middleware.WhiteNoiseMiddleware",
-        "django.middleware.clickjacking.XFrameOptionsMiddleware",
-        "django_htmx.middleware.HtmxMiddleware",
-        "portal.web.middleware.HtmxRedirectMiddleware",
-        "django.contrib.sessions.middleware.SessionMiddleware",
-        "django.middleware.common.CommonMiddleware",
-        "portal.web.middleware.FetchSiteMiddleware",
-        "django.middleware.csrf.CsrfViewMiddleware",
-        "django.contrib.auth.middleware.AuthenticationMiddleware",
-        "django.contrib.messages.middleware.MessageMiddleware",
-        *after_authentication,
-    ]

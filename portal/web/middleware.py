@@ -7,7 +7,9 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import resolve_url
+from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from django.utils.functional import cached_property
 
 from portal.lib.uuid7 import uuid7
 from portal.web.htmx import wants_region
@@ -45,12 +47,17 @@ class HeadersMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
+    @cached_property
+    def _reports(self) -> str:
+        return reverse("web:csp_report")
+
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Pass the request on under a new id."""
         request.request_id = str(uuid7())  # type: ignore[attr-defined]
         response = self.get_response(request)
         response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
         response["Permissions-Policy"] = PERMISSIONS_POLICY
+        response["Reporting-Endpoints"] = f'csp="{self._reports}"'
         if not request.path_info.startswith(settings.STATIC_URL):
             if not response.has_header("Cache-Control"):
                 response["Cache-Control"] = "no-store"

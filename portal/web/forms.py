@@ -1,0 +1,115 @@
+"""Forms that say what to do, and the fields that several areas need."""
+
+from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from portal.lib.errors import RuleBroken
+from portal.lib.money import MAX_NANO, NANO, from_nano, to_nano
+
+SENTENCES: Mapping[str, str] = {
+    "required": "Fill this in.",
+    "invalid_choice": "Choose one from the list.",
+    "max_length": "Use at most %(limit_value)d characters.",
+    "min_length": "Use at least %(limit_value)d characters.",
+    "max_value": "Enter %(limit_value)s or less.",
+    "min_value": "Enter %(limit_value)s or more.",
+}
+"""Code of an error → what a person should do. A field's own message comes first."""
+
+
+class PortalForm(forms.Form):
+    """Base of the portal's forms: nothing is checked by the browser, so that every error is told the same way."""
+
+    use_required_attribute = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            usual = _usual_messages(field)
+            for code, sentence in SENTENCES.items():
+                if field.error_messages.get(code) == usual.get(code):
+                    field.error_messages[code] = sentence
+
+    def add_broken_rule(self, broken: RuleBroken) -> None:
+        """Show a refusal by a service beside its field, or above the form."""
+        self.add_error(broken.field if broken.field in self.fields else None, broken.message)
+
+
+def _usual_messages(field: forms.Field) -> dict[str, Any]:
+    usual: dict[str, Any] = {}
+    for kind in reversed(type(field).__mro__):
+        usual |= getattr(kind, "default_error_messages", {})
+    return usual
+
+
+class MoneyField(forms.Field):
+    """An amount that a person types (``4,500`` or ``$4500.50``), as whole nano-units; empty is None."""
+
+    widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+    default_error_messages = {
+        "invalid": "Enter an amount, such as 4,500 or 0.25.",
+        "negative": "Enter 0 or more.",
+        "digits": "Use at most nine digits after the decimal point.",
+        "large": "Enter a smaller amount.",
+    }
+
+    def to_python(self, value: Any) -> int | None:
+        """Return nano-units, or None for nothing."""
+        text = (
+            str(value if value is not None else "").strip().lstrip("$€£¥₹").replace(",", "").replace(" ", "")
+        )
+        if not text:
+            return None
+        try:
+            amount = Decimal(text)
+        except InvalidOperation:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
+        if not amount.is_finite():
+            raise ValidationError(self.error_messages["invalid"], code="invalid")
+        if amount < 0:
+            raise ValidationError(self.error_messages["negative"], code="negative")
+        if amount > MAX_NANO // NANO:
+            raise ValidationError(self.error_messages["large"], code="large")
+        try:
+            return to_nano(amount)
+        except ValueError:
+            raise ValidationError(self.error_messages["digits"], code="digits") from None
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return nano-units as a person would type them; what was typed stays as it is."""
+        if not isinstance(value, int):
+            return value
+        amount = from_nano(value)
+        cents = amount.quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN)
+        if amount == cents:
+            return f"{cents:,}".removesuffix(".00")
+        return f"{amount.normalize():,f}"
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compare amounts, not how they are written."""
+        try:
+            return self.to_python(data) != initial
+        except ValidationError:
+            return True
+
+
+class CountField(forms.IntegerField):
+    """A whole number that a person may type with separators: ``6,000``."""
+
+    widget = forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"})
+    default_error_messages = {"invalid": "Enter a whole number, such as 6,000."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"min_value": 0, "max_value": 10**15, **kwargs})
+
+    def to_python(self, value: Any) -> int | None:
+        """Return the number, or None for nothing."""
+        return super().to_python(value.replace(",", "").replace(" ", "") if isinstance(value, str) else value)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the number with separators."""
+        return f"{value:,}" if isinstance(value, int) else value
