@@ -1,5 +1,6 @@
 """Register and delete groups."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from django.db import transaction
@@ -110,3 +111,21 @@ def set_members(*, group: Group, people: list[Person], actor: Actor) -> bool:
         )
     return bool(joined or left)
 
+
+@transaction.atomic(durable=True)
+def note_groups_of(*, person: Person, entra_ids: Collection[UUID], actor: Actor) -> None:
+    """Note which of the registered groups the directory lists the person in, as known at sign-in."""
+    now = set(Group.objects.current().filter(entra_id__in=entra_ids))
+    before = set(Group.objects.current().filter(entra_id__isnull=False, members__person=person))
+    GroupMember.objects.filter(person=person, group__in=before - now).delete()
+    GroupMember.objects.bulk_create(
+        [GroupMember(group=group, person=person) for group in now - before], ignore_conflicts=True
+    )
+    for group in now ^ before:
+        record(
+            Action.GROUP_MEMBERS_CHANGED,
+            actor=actor,
+            target=target_of(group),
+            group=group.pk,
+            changes={"joined" if group in now else "left": (None, [str(person)])},
+        )
