@@ -28,7 +28,9 @@ class Actor:
             user = getpass.getuser()
         except (KeyError, OSError):
             user = str(os.getuid())
-        return cls("command", f"command:{user}", f"command:{user}", auth=f"{socket.gethostname()} {name}".strip())
+        return cls(
+            "command", f"command:{user}", f"command:{user}", auth=f"{socket.gethostname()} {name}".strip()
+        )
 
     @classmethod
     def job(cls, name: str) -> "Actor":

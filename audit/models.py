@@ -35,7 +35,9 @@ class AuditEntry(models.Model):
     changes = models.JSONField(default=dict, help_text="field: [before, after]")
     comment = models.TextField(default="")
     schema_version = models.SmallIntegerField(default=1)
-    canonical = models.TextField(help_text="The entry as canonical JSON (RFC 8785 form): what the hash covers.")
+    canonical = models.TextField(
+        help_text="The entry as canonical JSON (RFC 8785 form): what the hash covers."
+    )
 
     class Meta:
         db_table = "audit_entry"

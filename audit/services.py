@@ -70,7 +70,9 @@ def record(
         "target_type": target.type,
         "target_id": _clean(target.id)[:200],
         "target_label": _clean(target.label)[:300],
-        "changes": {name: [_plain(before), _plain(after)] for name, (before, after) in (changes or {}).items()},
+        "changes": {
+            name: [_plain(before), _plain(after)] for name, (before, after) in (changes or {}).items()
+        },
         "comment": _clean(comment),
     }
     canonical = json.dumps(
@@ -98,7 +100,9 @@ def record_refused(
     Call it after the caller's transaction has ended.
     """
     with transaction.atomic(durable=True):
-        record(action, actor=actor, target=target, project=project, group=group, reason=reason, outcome=outcome)
+        record(
+            action, actor=actor, target=target, project=project, group=group, reason=reason, outcome=outcome
+        )
 
 
 def _clean(text: str) -> str:

@@ -108,7 +108,11 @@ def differences(tries: int = 5) -> tuple[list[Difference], _Reading]:
         now = {key: difference for key in reading.counters if (difference := _difference(key, reading))}
         if suspects is not None:
             # Seen twice with the same numbers, and nothing was counted in between.
-            now = {key: difference for key, difference in now.items() if suspects.get(key, difference) == difference}
+            now = {
+                key: difference
+                for key, difference in now.items()
+                if suspects.get(key, difference) == difference
+            }
         if not now or suspects == now:
             return list(now.values()), reading
         suspects = now
@@ -211,9 +215,7 @@ def _alert(standing: Standing, actor: Actor) -> int:
 def reserved_differences() -> list[Difference]:
     """Return the counters whose reserved amount is not the sum of their open reservations."""
     answer = decide.in_step(lambda _c, _n: valkey.call("reserved"))
-    return [
-        Difference(row[0].decode(), row[1] * BASE + row[2], row[3] * BASE + row[4]) for row in answer[1:]
-    ]
+    return [Difference(row[0].decode(), row[1] * BASE + row[2], row[3] * BASE + row[4]) for row in answer[1:]]
 
 
 def rollup_differences() -> list[tuple[str, Any]]:
@@ -240,7 +242,9 @@ def reconcile() -> dict[str, list[Any]]:
     return {
         "counters": [vars_of(difference) for difference in found],
         "reserved": [vars_of(difference) for difference in reserved],
-        "roll_ups": [{"day": day, "ledger_and_roll_up": list(values)} for day, values in rollup_differences()],
+        "roll_ups": [
+            {"day": day, "ledger_and_roll_up": list(values)} for day, values in rollup_differences()
+        ],
     }
 
 

@@ -234,7 +234,9 @@ def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> 
             return Refused(code, str(decision_id))
         _, _, now, rows, name, project = answer
         return Refused(code, str(decision_id), now, tuple(read_rows(rows)), name.decode(), project.decode())
-    (_, _, moment, expires, group, project, person, draws, price_id, hi, lo, thi, tlo, code, user, rows) = answer
+    (_, _, moment, expires, group, project, person, draws, price_id, hi, lo, thi, tlo, code, user, rows) = (
+        answer
+    )
     held = reservation.Reservation(
         moment,
         project,
@@ -260,7 +262,10 @@ def check_gateway(secret: str) -> tuple[str, int] | None:
         return None
     arguments = digest_arguments(secret)
     answer = in_step(lambda config, now: valkey.call("gateway", parsed.key_id, *arguments))
-    return (parsed.key_id, answer[1]) if answer[0] == b"ok" else None
+    if answer[0] != b"ok":
+        return None
+    configuration.current(answer[2])
+    return parsed.key_id, answer[1]
 
 
 def release(held: reservation.Reservation) -> None:
@@ -270,7 +275,9 @@ def release(held: reservation.Reservation) -> None:
 
 def extend(held: reservation.Reservation) -> int | None:
     """Renew a reservation; return when it expires now (milliseconds), or None when it is settled or expired."""
-    answer = in_step(lambda config, now: valkey.call("extend", held.key, settings.RESERVATION_SECONDS * 1000, ""))
+    answer = in_step(
+        lambda config, now: valkey.call("extend", held.key, settings.RESERVATION_SECONDS * 1000, "")
+    )
     return answer[1] if answer[0] == b"ok" else None
 
 

@@ -17,7 +17,12 @@ class Estimate:
 
 
 def ceiling(
-    price: ModelPrice, *, input_tokens: int | None, input_bytes: int | None, max_output_tokens: int | None, n: int
+    price: ModelPrice,
+    *,
+    input_tokens: int | None,
+    input_bytes: int | None,
+    max_output_tokens: int | None,
+    n: int,
 ) -> Estimate | None:
     """Return the most the call can cost, or None when that is not known (no cap and no ceiling).
 

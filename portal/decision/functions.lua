@@ -378,13 +378,14 @@ local function explain(_, A)
   return {'ok', code or 'allow', now, rows, p and p[6] or '', s[13]}
 end
 
--- ARGV: 1 gateway id · 2 pepper numbers · 3 digests -> the server's time, or refused
+-- ARGV: 1 gateway id · 2 pepper numbers · 3 digests -> the server's time and the configuration version, or refused
 local function gateway(_, A)
-  if not meta() then return {'rebuild'} end
+  local m = meta()
+  if not m then return {'rebuild'} end
   local w = gateway_known(A[1], A[2], A[3])
   if not w then return {'no', 'gateway_unknown'} end
   redis.call('HSET', 'seen', A[1], math.floor(milliseconds('') / 1000) .. '||')
-  return {'ok', milliseconds('')}
+  return {'ok', milliseconds(''), m[2]}
 end
 
 -- ARGV: reservation keys -> what is known of each: false, or {state, moment ms, group, project, person, draws,

@@ -253,4 +253,3 @@ def note_last_use() -> int:
             )
     valkey.command("DEL", "seen:moving")
     return len(seen)
-

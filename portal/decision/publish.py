@@ -22,9 +22,7 @@ def publish(keys: Iterable[str]) -> None:
     subjects = list(Subject.objects.filter(key__in=set(keys)))
     plain = [subject for subject in subjects if subject.key[:2] in ("s:", "p:", "w:")]
     if plain:
-        valkey.call(
-            "put", *(part for row in plain for part in (row.key, row.version, json.dumps(row.data)))
-        )
+        valkey.call("put", *(part for row in plain for part in (row.key, row.version, json.dumps(row.data))))
     for subject in subjects:
         if subject.key == "cfg":
             text = json.dumps({**subject.data, "version": subject.version})
@@ -78,4 +76,3 @@ def drain() -> int:
         return 0
     publish({row.key for row in rows})
     return Outbox.objects.filter(id__in=[row.id for row in rows]).delete()[0]
-

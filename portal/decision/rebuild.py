@@ -80,21 +80,28 @@ def _rebuild(reason: str) -> None:
         valkey.call("put_configuration", configuration.version, text, "force")
         for batch in _batches(Subject.objects.exclude(pk="cfg").values_list("key", "version", "data")):
             count += len(batch)
-            plain = [part for key, version, data in batch if key[0] != "l" for part in (key, version, json.dumps(data))]
+            plain = [
+                part
+                for key, version, data in batch
+                if key[0] != "l"
+                for part in (key, version, json.dumps(data))
+            ]
             if plain:
                 valkey.call("put", *plain)
             sets = [entry for entry in batch if entry[0][0] == "l"]
             for key, _, data in sets:
                 limits += state.limit_keys(key[2:], data)
             if sets:
-                loads = (part for key, version, data in sets for part in ("l", json.dumps([key[2:], version, data])))
+                loads = (
+                    part
+                    for key, version, data in sets
+                    for part in ("l", json.dumps([key[2:], version, data]))
+                )
                 valkey.call("rebuild_load", seen, *loads)
         current = state.calendar(now, configuration.data["zone"])
         counters = settled.settled(limits, current)
     for part in _batches(iter(state.counter_rows(counters))):
-        loads = (
-            item for key, start, hi, lo in part for item in ("k", json.dumps([key, start, hi, lo]))
-        )
+        loads = (item for key, start, hi, lo in part for item in ("k", json.dumps([key, start, hi, lo])))
         valkey.call("rebuild_load", seen, *loads)
     kept, rank = 0, 0
     starts = [current[kind].start for kind in ("day", "week", "month")]

@@ -146,7 +146,8 @@ def set_price(
     now = timezone.now()
     if effective is not None and effective < now and LedgerRow.objects.filter(moment__gte=effective).exists():
         raise RuleBroken(
-            "A price cannot begin before usage that was already priced. Choose a later moment.", field="effective"
+            "A price cannot begin before usage that was already priced. Choose a later moment.",
+            field="effective",
         )
     before = Price.objects.filter(model=model, effective__lte=now).order_by("-effective", "-id").first()
     price = Price.objects.create(

@@ -81,7 +81,7 @@ def record(gateway: str, events: Sequence[Event], now_ms: int) -> Report:
 
     ``now_ms`` is the server's time. Raise Unavailable (or a database error) when nothing was acknowledged.
     """
-    config = configuration.current()
+    config = configuration.best()
     keys = [(gateway, event.request_id) for event in events]
     settled = inbox.known(keys)
     rejected: list[Rejected] = []
@@ -132,7 +132,9 @@ def count(rows: Sequence[Stored], config: Configuration) -> None:
     """Count committed rows in Valkey, each once however often this is called."""
     for start in range(0, len(rows), 500):
         part = [_settle_argument(row, config) for row in rows[start : start + 500]]
-        decide.in_step(lambda _config, _now, part=part: valkey.call("settle", settings.TOMBSTONE_SECONDS, *part))
+        decide.in_step(
+            lambda _config, _now, part=part: valkey.call("settle", settings.TOMBSTONE_SECONDS, *part)
+        )
 
 
 def _settle_argument(row: Stored, config: Configuration) -> str:
@@ -196,7 +198,9 @@ def _attribute(
 
 def _unattributed(event: Event) -> Rejected:
     return Rejected(
-        event.index, "unattributed", "Name the reservation, or the credential if the call was never authorized."
+        event.index,
+        "unattributed",
+        "Name the reservation, or the credential if the call was never authorized.",
     )
 
 
@@ -233,7 +237,9 @@ def record_attribution(record: list[Any], config: Configuration) -> Attribution:
 def _look_up(gateway: str, request_ids: Sequence[str]) -> dict[str, list[Any]]:
     if not request_ids:
         return {}
-    keys = [reservation.record_key(gateway, reservation.request_hash(request_id)) for request_id in request_ids]
+    keys = [
+        reservation.record_key(gateway, reservation.request_hash(request_id)) for request_id in request_ids
+    ]
     answer = decide.in_step(lambda _config, _now: valkey.call("lookup", *keys))
     return {request_id: row for request_id, row in zip(request_ids, answer[1:], strict=True) if row}
 
@@ -271,7 +277,9 @@ def _entry(
 ) -> Entry | Rejected:
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     if event.occurred > now + timedelta(minutes=5):
-        return Rejected(event.index, "in_future", "It lies more than five minutes in the future; check the clock.")
+        return Rejected(
+            event.index, "in_future", "It lies more than five minutes in the future; check the clock."
+        )
     # A call cannot belong to a window that has not begun.
     moment_ms = min(who.moment, now_ms)
     moment = datetime.fromtimestamp(moment_ms / 1000, UTC)
@@ -284,7 +292,9 @@ def _entry(
     if who.price is not None and who.price.model == model:
         price = who.price
     if price is None:
-        return Rejected(event.index, "model_unpriced", "The model has no price, and nothing was reserved for it.")
+        return Rejected(
+            event.index, "model_unpriced", "The model has no price, and nothing was reserved for it."
+        )
     day = windows.local_day(moment_ms / 1000, config.zone)
     return Entry(
         id=uuid7(),

@@ -15,7 +15,9 @@ class Gateway(Credential):
         db_table = "gateway"
         constraints = [
             models.UniqueConstraint(fields=["key_id"], name="gateway_key_id_unique"),
-            models.UniqueConstraint(fields=["name"], condition=Q(revoked__isnull=True), name="gateway_name_unique"),
+            models.UniqueConstraint(
+                fields=["name"], condition=Q(revoked__isnull=True), name="gateway_name_unique"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -40,7 +40,9 @@ class Limit(models.Model):
     class Meta:
         db_table = "spend_limit"
         constraints = [
-            models.UniqueConstraint(fields=["scope_key", "metric", "window", "model"], name="spend_limit_unique"),
+            models.UniqueConstraint(
+                fields=["scope_key", "metric", "window", "model"], name="spend_limit_unique"
+            ),
             models.CheckConstraint(condition=Q(amount__gte=0), name="spend_limit_amount_not_negative"),
             models.CheckConstraint(
                 condition=Q(metric="concurrency", window="none")
@@ -56,13 +58,19 @@ class Price(models.Model):
 
     model = models.CharField(max_length=200)
     input = models.DecimalField(max_digits=21, decimal_places=9)
-    cached_input = models.DecimalField(max_digits=21, decimal_places=9, null=True, help_text="None: as input.")
+    cached_input = models.DecimalField(
+        max_digits=21, decimal_places=9, null=True, help_text="None: as input."
+    )
     cache_write = models.DecimalField(max_digits=21, decimal_places=9, null=True, help_text="None: as input.")
     output = models.DecimalField(max_digits=21, decimal_places=9)
-    ceiling = models.PositiveIntegerField(null=True, help_text="The most output tokens the model can produce.")
+    ceiling = models.PositiveIntegerField(
+        null=True, help_text="The most output tokens the model can produce."
+    )
     context_window = models.PositiveIntegerField(null=True)
     effective = models.DateTimeField()
-    rate = models.DecimalField(max_digits=18, decimal_places=9, default=1, help_text="Currency units per USD.")
+    rate = models.DecimalField(
+        max_digits=18, decimal_places=9, default=1, help_text="Currency units per USD."
+    )
     source = models.CharField(max_length=80, default="")
     created = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=300, default="")
@@ -120,7 +128,9 @@ class LedgerRow(models.Model):
     request_id = models.CharField(max_length=128)
     credential = models.CharField(max_length=12)
     project = models.BigIntegerField()
-    group = models.BigIntegerField(null=True, db_column="group_id", help_text="The owning group at authorization.")
+    group = models.BigIntegerField(
+        null=True, db_column="group_id", help_text="The owning group at authorization."
+    )
     person = models.BigIntegerField(null=True)
     draws_on = models.BigIntegerField(null=True, help_text="The group through which the person has access.")
     model = models.CharField(max_length=200)
@@ -181,7 +191,9 @@ class Refusal(models.Model):
     person = models.BigIntegerField(null=True)
     model = models.CharField(max_length=200)
     requested = models.BigIntegerField(default=0, help_text="The estimate, nano-units.")
-    binding = models.CharField(max_length=120, default="", help_text="scope|metric|window|model of the limit.")
+    binding = models.CharField(
+        max_length=120, default="", help_text="scope|metric|window|model of the limit."
+    )
     checks = models.JSONField(default=list, help_text="Every limit that was looked at, with its numbers.")
 
     class Meta:

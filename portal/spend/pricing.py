@@ -26,7 +26,12 @@ class ModelPrice:
     context_window: int | None
 
     def cost(
-        self, *, input_tokens: int, output_tokens: int, cached_input_tokens: int = 0, cache_write_tokens: int = 0
+        self,
+        *,
+        input_tokens: int,
+        output_tokens: int,
+        cached_input_tokens: int = 0,
+        cache_write_tokens: int = 0,
     ) -> int:
         """Return the cost in nano-units. Cached and cache-write tokens are parts of the input tokens."""
         plain = input_tokens - cached_input_tokens - cache_write_tokens

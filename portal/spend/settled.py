@@ -125,8 +125,9 @@ def settled(limits: Iterable[LimitKey], windows: dict[str, Window]) -> dict[str,
                 scopes = [limit.scope_key]
             for scope_key in scopes:
                 amount = sum(
-                    row.of(limit.metric) for row in by_scope.get(scope_key, []) if matches(limit.model, row.model)
+                    row.of(limit.metric)
+                    for row in by_scope.get(scope_key, [])
+                    if matches(limit.model, row.model)
                 )
                 found[limit.counter(scope_key)] = (limit, window.start, amount)
     return found
-

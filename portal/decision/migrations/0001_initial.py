@@ -4,60 +4,58 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Drift',
+            name="Drift",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('found', models.DateTimeField(auto_now_add=True)),
-                ('counter', models.CharField(max_length=320)),
-                ('was', models.DecimalField(decimal_places=0, max_digits=30)),
-                ('is_now', models.DecimalField(decimal_places=0, max_digits=30)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("found", models.DateTimeField(auto_now_add=True)),
+                ("counter", models.CharField(max_length=320)),
+                ("was", models.DecimalField(decimal_places=0, max_digits=30)),
+                ("is_now", models.DecimalField(decimal_places=0, max_digits=30)),
             ],
             options={
-                'db_table': 'decision_drift',
+                "db_table": "decision_drift",
             },
         ),
         migrations.CreateModel(
-            name='Outbox',
+            name="Outbox",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('key', models.CharField(max_length=100)),
-                ('created', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("key", models.CharField(max_length=100)),
+                ("created", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'db_table': 'decision_outbox',
+                "db_table": "decision_outbox",
             },
         ),
         migrations.CreateModel(
-            name='Rebuild',
+            name="Rebuild",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('reason', models.CharField(max_length=40)),
-                ('started', models.DateTimeField()),
-                ('finished', models.DateTimeField(null=True)),
-                ('subjects', models.BigIntegerField(default=0)),
-                ('kept_reservations', models.BigIntegerField(default=0)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("reason", models.CharField(max_length=40)),
+                ("started", models.DateTimeField()),
+                ("finished", models.DateTimeField(null=True)),
+                ("subjects", models.BigIntegerField(default=0)),
+                ("kept_reservations", models.BigIntegerField(default=0)),
             ],
             options={
-                'db_table': 'decision_rebuild',
+                "db_table": "decision_rebuild",
             },
         ),
         migrations.CreateModel(
-            name='Subject',
+            name="Subject",
             fields=[
-                ('key', models.CharField(max_length=100, primary_key=True, serialize=False)),
-                ('data', models.JSONField(default=dict)),
-                ('version', models.BigIntegerField()),
+                ("key", models.CharField(max_length=100, primary_key=True, serialize=False)),
+                ("data", models.JSONField(default=dict)),
+                ("version", models.BigIntegerField()),
             ],
             options={
-                'db_table': 'decision_subject',
+                "db_table": "decision_subject",
             },
         ),
     ]

@@ -4,31 +4,41 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Gateway',
+            name="Gateway",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key_id', models.CharField(editable=False, max_length=12)),
-                ('pepper_id', models.PositiveSmallIntegerField(editable=False)),
-                ('digest', models.BinaryField(max_length=32)),
-                ('hint', models.CharField(editable=False, max_length=40)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.CharField(default='', max_length=300)),
-                ('expires', models.DateTimeField(blank=True, null=True)),
-                ('revoked', models.DateTimeField(blank=True, null=True)),
-                ('last_used', models.DateTimeField(blank=True, help_text='Accurate to a minute.', null=True)),
-                ('name', models.CharField(max_length=120)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key_id", models.CharField(editable=False, max_length=12)),
+                ("pepper_id", models.PositiveSmallIntegerField(editable=False)),
+                ("digest", models.BinaryField(max_length=32)),
+                ("hint", models.CharField(editable=False, max_length=40)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("created_by", models.CharField(default="", max_length=300)),
+                ("expires", models.DateTimeField(blank=True, null=True)),
+                ("revoked", models.DateTimeField(blank=True, null=True)),
+                ("last_used", models.DateTimeField(blank=True, help_text="Accurate to a minute.", null=True)),
+                ("name", models.CharField(max_length=120)),
             ],
             options={
-                'db_table': 'gateway',
-                'constraints': [models.UniqueConstraint(fields=('key_id',), name='gateway_key_id_unique'), models.UniqueConstraint(condition=models.Q(('revoked__isnull', True)), fields=('name',), name='gateway_name_unique')],
+                "db_table": "gateway",
+                "constraints": [
+                    models.UniqueConstraint(fields=("key_id",), name="gateway_key_id_unique"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("revoked__isnull", True)),
+                        fields=("name",),
+                        name="gateway_name_unique",
+                    ),
+                ],
             },
         ),
     ]

@@ -5,171 +5,339 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='LedgerRow',
+            name="LedgerRow",
             fields=[
-                ('id', models.UUIDField(primary_key=True, serialize=False)),
-                ('moment', models.DateTimeField(help_text='The instant whose windows it belongs to; the partition key.')),
-                ('day', models.DateField(help_text='The local day of that instant.')),
-                ('kind', models.CharField(choices=[('settle', 'Settled'), ('estimate', 'Estimated'), ('reversal', 'Reversed estimate'), ('correction', 'Correction')], max_length=10)),
-                ('refers_to', models.UUIDField(null=True)),
-                ('gateway', models.CharField(max_length=12)),
-                ('request_id', models.CharField(max_length=128)),
-                ('credential', models.CharField(max_length=12)),
-                ('project', models.BigIntegerField()),
-                ('group', models.BigIntegerField(db_column='group_id', help_text='The owning group at authorization.', null=True)),
-                ('person', models.BigIntegerField(null=True)),
-                ('draws_on', models.BigIntegerField(help_text='The group through which the person has access.', null=True)),
-                ('model', models.CharField(max_length=200)),
-                ('price', models.BigIntegerField(db_column='price_id', null=True)),
-                ('status', models.CharField(choices=[('ok', 'Answered'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], max_length=9)),
-                ('calls', models.SmallIntegerField()),
-                ('input_tokens', models.BigIntegerField()),
-                ('cached_input_tokens', models.BigIntegerField()),
-                ('cache_write_tokens', models.BigIntegerField()),
-                ('output_tokens', models.BigIntegerField()),
-                ('reasoning_tokens', models.BigIntegerField()),
-                ('spend', models.BigIntegerField()),
-                ('reserved', models.BigIntegerField(help_text='What its reservation held.', null=True)),
-                ('gateway_cost', models.BigIntegerField(help_text="The gateway's own figure, never trusted.", null=True)),
-                ('is_late', models.BooleanField(help_text='It came after its reservation had expired.')),
-                ('is_restated', models.BooleanField(help_text='It had no reservation and belongs to an earlier day.')),
-                ('occurred', models.DateTimeField()),
-                ('arrived', models.DateTimeField()),
+                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                (
+                    "moment",
+                    models.DateTimeField(
+                        help_text="The instant whose windows it belongs to; the partition key."
+                    ),
+                ),
+                ("day", models.DateField(help_text="The local day of that instant.")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("settle", "Settled"),
+                            ("estimate", "Estimated"),
+                            ("reversal", "Reversed estimate"),
+                            ("correction", "Correction"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("refers_to", models.UUIDField(null=True)),
+                ("gateway", models.CharField(max_length=12)),
+                ("request_id", models.CharField(max_length=128)),
+                ("credential", models.CharField(max_length=12)),
+                ("project", models.BigIntegerField()),
+                (
+                    "group",
+                    models.BigIntegerField(
+                        db_column="group_id", help_text="The owning group at authorization.", null=True
+                    ),
+                ),
+                ("person", models.BigIntegerField(null=True)),
+                (
+                    "draws_on",
+                    models.BigIntegerField(
+                        help_text="The group through which the person has access.", null=True
+                    ),
+                ),
+                ("model", models.CharField(max_length=200)),
+                ("price", models.BigIntegerField(db_column="price_id", null=True)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("ok", "Answered"), ("failed", "Failed"), ("cancelled", "Cancelled")],
+                        max_length=9,
+                    ),
+                ),
+                ("calls", models.SmallIntegerField()),
+                ("input_tokens", models.BigIntegerField()),
+                ("cached_input_tokens", models.BigIntegerField()),
+                ("cache_write_tokens", models.BigIntegerField()),
+                ("output_tokens", models.BigIntegerField()),
+                ("reasoning_tokens", models.BigIntegerField()),
+                ("spend", models.BigIntegerField()),
+                ("reserved", models.BigIntegerField(help_text="What its reservation held.", null=True)),
+                (
+                    "gateway_cost",
+                    models.BigIntegerField(help_text="The gateway's own figure, never trusted.", null=True),
+                ),
+                ("is_late", models.BooleanField(help_text="It came after its reservation had expired.")),
+                (
+                    "is_restated",
+                    models.BooleanField(help_text="It had no reservation and belongs to an earlier day."),
+                ),
+                ("occurred", models.DateTimeField()),
+                ("arrived", models.DateTimeField()),
             ],
             options={
-                'db_table': 'ledger',
-                'managed': False,
+                "db_table": "ledger",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Rollup',
+            name="Rollup",
             fields=[
-                ('pk', models.CompositePrimaryKey('scope_key', 'day', 'model', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('scope_key', models.CharField(max_length=80)),
-                ('day', models.DateField()),
-                ('model', models.CharField(max_length=200)),
-                ('calls', models.BigIntegerField()),
-                ('failed', models.BigIntegerField()),
-                ('cancelled', models.BigIntegerField()),
-                ('input_tokens', models.BigIntegerField()),
-                ('cached_input_tokens', models.BigIntegerField()),
-                ('output_tokens', models.BigIntegerField()),
-                ('spend', models.BigIntegerField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "scope_key",
+                        "day",
+                        "model",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("scope_key", models.CharField(max_length=80)),
+                ("day", models.DateField()),
+                ("model", models.CharField(max_length=200)),
+                ("calls", models.BigIntegerField()),
+                ("failed", models.BigIntegerField()),
+                ("cancelled", models.BigIntegerField()),
+                ("input_tokens", models.BigIntegerField()),
+                ("cached_input_tokens", models.BigIntegerField()),
+                ("output_tokens", models.BigIntegerField()),
+                ("spend", models.BigIntegerField()),
             ],
             options={
-                'db_table': 'spend_rollup',
-                'managed': False,
+                "db_table": "spend_rollup",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='ModelAlias',
+            name="ModelAlias",
             fields=[
-                ('alias', models.CharField(max_length=200, primary_key=True, serialize=False)),
-                ('model', models.CharField(max_length=200)),
+                ("alias", models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ("model", models.CharField(max_length=200)),
             ],
             options={
-                'db_table': 'model_alias',
+                "db_table": "model_alias",
             },
         ),
         migrations.CreateModel(
-            name='UnpricedModel',
+            name="UnpricedModel",
             fields=[
-                ('model', models.CharField(max_length=200, primary_key=True, serialize=False)),
-                ('first_seen', models.DateTimeField(auto_now_add=True)),
-                ('last_seen', models.DateTimeField(auto_now=True)),
-                ('calls', models.PositiveBigIntegerField(default=0)),
+                ("model", models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ("first_seen", models.DateTimeField(auto_now_add=True)),
+                ("last_seen", models.DateTimeField(auto_now=True)),
+                ("calls", models.PositiveBigIntegerField(default=0)),
             ],
             options={
-                'db_table': 'unpriced_model',
+                "db_table": "unpriced_model",
             },
         ),
         migrations.CreateModel(
-            name='Limit',
+            name="Limit",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('scope_key', models.CharField(max_length=80)),
-                ('metric', models.CharField(choices=[('spend', 'Spend'), ('requests', 'Requests'), ('tokens', 'Model tokens'), ('concurrency', 'Calls in flight')], max_length=11)),
-                ('window', models.CharField(choices=[('minute', 'Minute'), ('day', 'Day'), ('week', 'Week'), ('month', 'Month'), ('none', 'No window')], max_length=6)),
-                ('model', models.CharField(blank=True, default='', help_text='A name, a prefix* or empty.', max_length=200)),
-                ('mode', models.CharField(choices=[('enforce', 'Enforce'), ('observe', 'Observe')], default='enforce', max_length=7)),
-                ('amount', models.BigIntegerField(help_text='Nano-units of the currency for spend, else a count.')),
-                ('changed', models.DateTimeField(auto_now=True)),
-                ('changed_by', models.CharField(default='', max_length=300)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("scope_key", models.CharField(max_length=80)),
+                (
+                    "metric",
+                    models.CharField(
+                        choices=[
+                            ("spend", "Spend"),
+                            ("requests", "Requests"),
+                            ("tokens", "Model tokens"),
+                            ("concurrency", "Calls in flight"),
+                        ],
+                        max_length=11,
+                    ),
+                ),
+                (
+                    "window",
+                    models.CharField(
+                        choices=[
+                            ("minute", "Minute"),
+                            ("day", "Day"),
+                            ("week", "Week"),
+                            ("month", "Month"),
+                            ("none", "No window"),
+                        ],
+                        max_length=6,
+                    ),
+                ),
+                (
+                    "model",
+                    models.CharField(
+                        blank=True, default="", help_text="A name, a prefix* or empty.", max_length=200
+                    ),
+                ),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[("enforce", "Enforce"), ("observe", "Observe")],
+                        default="enforce",
+                        max_length=7,
+                    ),
+                ),
+                (
+                    "amount",
+                    models.BigIntegerField(help_text="Nano-units of the currency for spend, else a count."),
+                ),
+                ("changed", models.DateTimeField(auto_now=True)),
+                ("changed_by", models.CharField(default="", max_length=300)),
             ],
             options={
-                'db_table': 'spend_limit',
-                'constraints': [models.UniqueConstraint(fields=('scope_key', 'metric', 'window', 'model'), name='spend_limit_unique'), models.CheckConstraint(condition=models.Q(('amount__gte', 0)), name='spend_limit_amount_not_negative'), models.CheckConstraint(condition=models.Q(models.Q(('metric', 'concurrency'), ('window', 'none')), models.Q(('metric', 'spend'), ('window__in', ['day', 'week', 'month'])), models.Q(('metric__in', ['requests', 'tokens']), ('window__in', ['minute', 'day', 'week', 'month'])), _connector='OR'), name='spend_limit_metric_window')],
+                "db_table": "spend_limit",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("scope_key", "metric", "window", "model"), name="spend_limit_unique"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("amount__gte", 0)), name="spend_limit_amount_not_negative"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("metric", "concurrency"), ("window", "none")),
+                            models.Q(("metric", "spend"), ("window__in", ["day", "week", "month"])),
+                            models.Q(
+                                ("metric__in", ["requests", "tokens"]),
+                                ("window__in", ["minute", "day", "week", "month"]),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="spend_limit_metric_window",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Price',
+            name="Price",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('model', models.CharField(max_length=200)),
-                ('input', models.DecimalField(decimal_places=9, max_digits=21)),
-                ('cached_input', models.DecimalField(decimal_places=9, help_text='None: as input.', max_digits=21, null=True)),
-                ('cache_write', models.DecimalField(decimal_places=9, help_text='None: as input.', max_digits=21, null=True)),
-                ('output', models.DecimalField(decimal_places=9, max_digits=21)),
-                ('ceiling', models.PositiveIntegerField(help_text='The most output tokens the model can produce.', null=True)),
-                ('context_window', models.PositiveIntegerField(null=True)),
-                ('effective', models.DateTimeField()),
-                ('rate', models.DecimalField(decimal_places=9, default=1, help_text='Currency units per USD.', max_digits=18)),
-                ('source', models.CharField(default='', max_length=80)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.CharField(default='', max_length=300)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("model", models.CharField(max_length=200)),
+                ("input", models.DecimalField(decimal_places=9, max_digits=21)),
+                (
+                    "cached_input",
+                    models.DecimalField(
+                        decimal_places=9, help_text="None: as input.", max_digits=21, null=True
+                    ),
+                ),
+                (
+                    "cache_write",
+                    models.DecimalField(
+                        decimal_places=9, help_text="None: as input.", max_digits=21, null=True
+                    ),
+                ),
+                ("output", models.DecimalField(decimal_places=9, max_digits=21)),
+                (
+                    "ceiling",
+                    models.PositiveIntegerField(
+                        help_text="The most output tokens the model can produce.", null=True
+                    ),
+                ),
+                ("context_window", models.PositiveIntegerField(null=True)),
+                ("effective", models.DateTimeField()),
+                (
+                    "rate",
+                    models.DecimalField(
+                        decimal_places=9, default=1, help_text="Currency units per USD.", max_digits=18
+                    ),
+                ),
+                ("source", models.CharField(default="", max_length=80)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("created_by", models.CharField(default="", max_length=300)),
             ],
             options={
-                'db_table': 'price',
-                'indexes': [models.Index(fields=['model', '-effective', '-id'], name='price_model_idx')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('input__gte', 0), ('output__gte', 0)), name='price_not_negative')],
+                "db_table": "price",
+                "indexes": [models.Index(fields=["model", "-effective", "-id"], name="price_model_idx")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("input__gte", 0), ("output__gte", 0)), name="price_not_negative"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Refusal',
+            name="Refusal",
             fields=[
-                ('decision_id', models.UUIDField(primary_key=True, serialize=False)),
-                ('occurred', models.DateTimeField()),
-                ('count', models.PositiveBigIntegerField(default=1)),
-                ('code', models.CharField(max_length=30)),
-                ('is_observed', models.BooleanField(default=False, help_text='An observing limit would have refused it.')),
-                ('gateway', models.CharField(max_length=12)),
-                ('request_id', models.CharField(max_length=128)),
-                ('credential', models.CharField(max_length=12)),
-                ('project', models.BigIntegerField(null=True)),
-                ('group', models.BigIntegerField(db_column='group_id', null=True)),
-                ('person', models.BigIntegerField(null=True)),
-                ('model', models.CharField(max_length=200)),
-                ('requested', models.BigIntegerField(default=0, help_text='The estimate, nano-units.')),
-                ('binding', models.CharField(default='', help_text='scope|metric|window|model of the limit.', max_length=120)),
-                ('checks', models.JSONField(default=list, help_text='Every limit that was looked at, with its numbers.')),
+                ("decision_id", models.UUIDField(primary_key=True, serialize=False)),
+                ("occurred", models.DateTimeField()),
+                ("count", models.PositiveBigIntegerField(default=1)),
+                ("code", models.CharField(max_length=30)),
+                (
+                    "is_observed",
+                    models.BooleanField(default=False, help_text="An observing limit would have refused it."),
+                ),
+                ("gateway", models.CharField(max_length=12)),
+                ("request_id", models.CharField(max_length=128)),
+                ("credential", models.CharField(max_length=12)),
+                ("project", models.BigIntegerField(null=True)),
+                ("group", models.BigIntegerField(db_column="group_id", null=True)),
+                ("person", models.BigIntegerField(null=True)),
+                ("model", models.CharField(max_length=200)),
+                ("requested", models.BigIntegerField(default=0, help_text="The estimate, nano-units.")),
+                (
+                    "binding",
+                    models.CharField(
+                        default="", help_text="scope|metric|window|model of the limit.", max_length=120
+                    ),
+                ),
+                (
+                    "checks",
+                    models.JSONField(
+                        default=list, help_text="Every limit that was looked at, with its numbers."
+                    ),
+                ),
             ],
             options={
-                'db_table': 'refusal',
-                'indexes': [models.Index(fields=['-occurred', '-decision_id'], name='refusal_occurred_idx'), models.Index(fields=['project', '-occurred'], name='refusal_project_idx')],
+                "db_table": "refusal",
+                "indexes": [
+                    models.Index(fields=["-occurred", "-decision_id"], name="refusal_occurred_idx"),
+                    models.Index(fields=["project", "-occurred"], name="refusal_project_idx"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='LimitAlert',
+            name="LimitAlert",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('counter', models.CharField(help_text='The scope that reached it.', max_length=80)),
-                ('window_start', models.DateTimeField()),
-                ('threshold', models.PositiveSmallIntegerField(help_text='Percent of the limit.')),
-                ('raised', models.DateTimeField(auto_now_add=True)),
-                ('used', models.BigIntegerField()),
-                ('limit', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='alerts', to='spend.limit')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("counter", models.CharField(help_text="The scope that reached it.", max_length=80)),
+                ("window_start", models.DateTimeField()),
+                ("threshold", models.PositiveSmallIntegerField(help_text="Percent of the limit.")),
+                ("raised", models.DateTimeField(auto_now_add=True)),
+                ("used", models.BigIntegerField()),
+                (
+                    "limit",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="alerts", to="spend.limit"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'limit_alert',
-                'constraints': [models.UniqueConstraint(fields=('limit', 'counter', 'window_start', 'threshold'), name='limit_alert_once')],
+                "db_table": "limit_alert",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("limit", "counter", "window_start", "threshold"), name="limit_alert_once"
+                    )
+                ],
             },
         ),
     ]

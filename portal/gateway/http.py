@@ -1,0 +1,238 @@
+"""The Gateway API over HTTP: a WSGI callable in front of Django, without middleware, sessions or cookies.
+
+The order of checks is that of the contract: gateway, body, credential. ``authorize`` does all three in one call to
+Valkey; only when the body is wrong is the gateway asked about by itself, so that a stranger learns nothing.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+
+from portal.decision import configuration, decide, reservation, usage
+from portal.decision.decide import Allowed, Refused
+from portal.gateway import bodies, documents, health, known, openapi
+from portal.lib import problems
+from portal.lib.errors import Unavailable
+from portal.lib.windows import rfc3339
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 1 << 20
+_REASONS = {
+    200: "200 OK",
+    204: "204 No Content",
+    400: "400 Bad Request",
+    401: "401 Unauthorized",
+    403: "403 Forbidden",
+    404: "404 Not Found",
+    405: "405 Method Not Allowed",
+    409: "409 Conflict",
+    413: "413 Content Too Large",
+    422: "422 Unprocessable Content",
+    429: "429 Too Many Requests",
+    503: "503 Service Unavailable",
+}
+_HEADERS = [
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+]
+_JSON = "application/json"
+
+_Answer = tuple[int, bytes, str, list[tuple[str, str]]]
+
+
+class _Problem(Exception):
+    def __init__(self, code: str, *, headers: list[tuple[str, str]] | None = None, **members: Any) -> None:
+        super().__init__(code)
+        self.document = problems.problem(code, **members)
+        self.headers = headers or []
+
+
+def _json(document: dict[str, Any], status: int = 200) -> _Answer:
+    return status, problems.encode(document), _JSON, []
+
+
+def _refuse(error: _Problem) -> _Answer:
+    status = error.document["status"]
+    headers = list(error.headers)
+    if status == 401:
+        headers.append(("WWW-Authenticate", "Bearer"))
+    if status == 503 and not headers:
+        headers.append(("Retry-After", "1"))
+    return status, problems.encode(error.document), problems.CONTENT_TYPE, headers
+
+
+def _secret(environ: dict[str, Any]) -> str:
+    scheme, _, secret = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def _gateway(environ: dict[str, Any]) -> tuple[str, int]:
+    """Return the id of the calling gateway and the time in milliseconds."""
+    found = known.gateway(_secret(environ))
+    if found is None:
+        raise _Problem("gateway_unknown")
+    return found
+
+
+def _raw(environ: dict[str, Any]) -> bytes:
+    try:
+        length = int(environ.get("CONTENT_LENGTH") or -1)
+    except ValueError:
+        length = -1
+    if length > MAX_BODY:
+        raise _Problem("too_large")
+    raw: bytes = environ["wsgi.input"].read(length if length >= 0 else MAX_BODY + 1)
+    if len(raw) > MAX_BODY:
+        raise _Problem("too_large")
+    return raw
+
+
+def _body(environ: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return bodies.parse(_raw(environ))
+    except bodies.Malformed as error:
+        raise _Problem("malformed") from error
+
+
+def _authorize(environ: dict[str, Any]) -> _Answer:
+    try:
+        try:
+            call = bodies.read_call(_body(environ))
+        except bodies.Invalid as error:
+            raise _Problem("invalid", errors=error.errors) from error
+    except _Problem:
+        _gateway(environ)
+        raise
+    answer = decide.authorize(_secret(environ), call)
+    if isinstance(answer, Allowed):
+        return _json(documents.allowed(answer, call.credential))
+    return _refuse(_refusal(answer, call))
+
+
+def _refusal(answer: Refused, call: decide.Call) -> _Problem:
+    if answer.code == "limit_exceeded":
+        document, wait = documents.limit_exceeded(
+            answer, call.request_id, call.credential, configuration.current().currency
+        )
+        error = _Problem("limit_exceeded", headers=[("Retry-After", str(wait))])
+        error.document = document
+        return error
+    if answer.code.startswith(("credential_", "gateway_")):
+        # Unknown id and wrong secret answer alike, byte for byte.
+        return _Problem(answer.code)
+    return _Problem(answer.code, request_id=call.request_id, decision_id=answer.decision_id)
+
+
+def _usage(environ: dict[str, Any]) -> _Answer:
+    gateway, now = _gateway(environ)
+    try:
+        events, bad = bodies.read_events(_body(environ))
+    except bodies.Invalid as error:
+        raise _Problem("invalid", errors=error.errors) from error
+    report = usage.record(gateway, events, now)
+    rejected = sorted([*bad, *report.rejected], key=lambda item: item.index)
+    return _json(
+        {
+            "accepted": report.accepted,
+            "duplicates": report.duplicates,
+            "rejected": [{"index": r.index, "code": r.code, "detail": r.detail} for r in rejected],
+        }
+    )
+
+
+def _held(environ: dict[str, Any]) -> reservation.Reservation:
+    gateway, _ = _gateway(environ)
+    try:
+        reservation_id = bodies.read_reservation(_body(environ))
+    except bodies.Invalid as error:
+        raise _Problem("invalid", errors=error.errors) from error
+    held = reservation.decode(reservation_id)
+    if held is None or held.gateway != gateway:
+        raise _Problem("not_found", detail="This gateway has no such reservation.")
+    return held
+
+
+def _release(environ: dict[str, Any]) -> _Answer:
+    decide.release(_held(environ))
+    return 204, b"", "", []
+
+
+def _extend(environ: dict[str, Any]) -> _Answer:
+    expires = decide.extend(_held(environ))
+    if expires is None:
+        raise _Problem("reservation_closed")
+    return _json({"expires_at": rfc3339(expires / 1000)})
+
+
+def _me(environ: dict[str, Any]) -> _Answer:
+    _gateway(environ)
+    secret = environ.get("HTTP_X_LLM_CREDENTIAL", "")
+    answer = known.explain(secret)
+    if answer.code not in ("allow", "limit_exceeded"):
+        raise _Problem(answer.code)
+    return _json(documents.me(answer, secret))
+
+
+def _openapi(environ: dict[str, Any]) -> _Answer:
+    return 200, openapi.document(), _JSON, []
+
+
+def _livez(environ: dict[str, Any]) -> _Answer:
+    return 200, b'{"status":"ok"}', _JSON, []
+
+
+def _readyz(environ: dict[str, Any]) -> _Answer:
+    status, body = health.ready()
+    return status, body, _JSON, []
+
+
+_ROUTES: dict[str, tuple[str, Callable[[dict[str, Any]], _Answer]]] = {
+    "/gateway/v1/authorize": ("POST", _authorize),
+    "/gateway/v1/usage": ("POST", _usage),
+    "/gateway/v1/release": ("POST", _release),
+    "/gateway/v1/extend": ("POST", _extend),
+    "/gateway/v1/me": ("GET", _me),
+    "/gateway/v1/openapi.json": ("GET", _openapi),
+    "/livez": ("GET", _livez),
+    "/readyz": ("GET", _readyz),
+}
+# These reach Postgres only when they must; a connection a request leaves behind is checked before its next use.
+_TOUCH_NOTHING = (_authorize, _livez, _openapi)
+
+
+def _dispatch(environ: dict[str, Any]) -> _Answer:
+    route = _ROUTES.get(environ["PATH_INFO"])
+    if route is None:
+        return _refuse(_Problem("not_found"))
+    method, handler = route
+    asked = environ["REQUEST_METHOD"]
+    if asked != method and not (asked == "HEAD" and method == "GET"):
+        return _refuse(_Problem("method_not_allowed", headers=[("Allow", method)]))
+    try:
+        if handler not in _TOUCH_NOTHING:
+            close_old_connections()
+        return handler(environ)
+    except _Problem as error:
+        return _refuse(error)
+    except (Unavailable, DatabaseError, InterfaceError) as error:
+        log.warning("%s: %s", environ["PATH_INFO"], error)
+        connection.close()
+        return _refuse(_Problem("unavailable"))
+
+
+def answer(environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
+    """Answer one request; every error is a problem document, none is a stack trace."""
+    status, body, content_type, headers = _dispatch(environ)
+    headers = [*_HEADERS, ("Content-Length", str(len(body))), *headers]
+    if content_type:
+        headers.append(("Content-Type", content_type))
+    start_response(_REASONS[status], headers)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
