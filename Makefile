@@ -6,13 +6,13 @@ PY := .venv/bin/python
 READY := .venv/.ready
 ARGS ?=
 SEEDS ?= 5
-TEMPLATES = $(shell find templates portal -name '*.html' 2>/dev/null)
+TEMPLATES = $(shell find templates -name "*.html")
 # What the checks keep: a database of their own, away from the demo's.
 CHECKS := build/checks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint types templates migrations deployable audit bench chaos clean
+.PHONY: help setup format demo test check lint types templates migrations deployable audit bench chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ test: $(READY) ## run the tests: make test ARGS="tests/demo -k name"
 
 check: lint types templates migrations deployable audit test ## everything a change must pass
 
+format: $(READY) ## write code and templates the way the checks want them
+	@$(PY) -m ruff check --fix-only --quiet .
+	@$(PY) -m ruff format .
+	@.venv/bin/djade --target-version 5.2 $(TEMPLATES)
+
 lint: $(READY)
 	@echo "== ruff"
 	@$(PY) -m ruff check .
@@ -44,7 +49,7 @@ types: $(READY)
 
 templates: $(READY)
 	@echo "== djade, djlint"
-	@$(PY) -m djade --target-version 5.2 --check $(TEMPLATES)
+	@.venv/bin/djade --target-version 5.2 --check $(TEMPLATES)
 	@$(PY) -m djlint --lint --quiet $(TEMPLATES)
 
 migrations: $(READY)
@@ -58,7 +63,7 @@ deployable: $(READY)
 
 audit: $(READY)
 	@echo "== pip-audit"
-	@bash .ci/audit
+	@$(PY) .ci/audit.py
 
 bench: $(READY) ## measure the paths that must be fast
 	@$(PY) -m tests.bench $(ARGS)
