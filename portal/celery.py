@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.signals import worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
@@ -45,3 +46,11 @@ app.conf.beat_schedule = {
     "look up directory": _every("groups.look_up_members", 900),
 }
 app.autodiscover_tasks(["portal.spend", "portal.decision", "groups"])
+
+
+@worker_init.connect
+def check_before_work(**_: Any) -> None:
+    """A worker refuses to start where usage could be lost or credentials not be recognized."""
+    from portal import checks  # needs the apps, which Celery sets up after this module
+
+    checks.require_start()

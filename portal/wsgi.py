@@ -11,8 +11,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 pages = get_wsgi_application()
 
 # After Django is set up: both read its settings.
-from portal import celery  # noqa: E402, F401
+from portal import celery, checks  # noqa: E402, F401
 from portal.gateway import http  # noqa: E402
+
+checks.require_start()
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse

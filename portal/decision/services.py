@@ -16,6 +16,7 @@ from portal.decision import subjects
 from portal.lib.errors import RuleBroken
 from portal.lib.money import MAX_NANO, decimal_string, to_nano
 from portal.organization.models import Organization
+from portal.spend import inbox
 from portal.spend.models import LedgerRow, Limit, ModelAlias, Price, UnpricedModel
 from portal.spend.scopes import Scope
 
@@ -204,7 +205,9 @@ def update_organization(*, actor: Actor, reason: str = "", **fields: Any) -> Org
     if zone not in available_timezones():
         raise RuleBroken("Choose an IANA time zone such as Europe/Berlin.", field="time_zone")
     currency = fields.get("currency", organization.currency)
-    if currency != organization.currency and LedgerRow.objects.exists():
+    if zone != organization.time_zone and inbox.has_usage():
+        raise RuleBroken("The time zone is fixed: usage has been booked in its days.", field="time_zone")
+    if currency != organization.currency and inbox.has_usage():
         raise RuleBroken("The currency is fixed: usage has been booked in it.", field="currency")
     default = fields.get("token_days_default", organization.token_days_default)
     if default > fields.get("token_days_max", organization.token_days_max):

@@ -165,6 +165,13 @@ def waiting(limit: int) -> list[Stored]:
         return [Stored(row[0], int(row[1]), Entry(*row[2:])) for row in cursor.fetchall()]
 
 
+def has_usage() -> bool:
+    """Whether anything was ever booked."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM usage_key)")
+        return bool(cursor.fetchone()[0])
+
+
 def size() -> int:
     """Return how many rows wait in the inbox."""
     with connection.cursor() as cursor:
