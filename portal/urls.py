@@ -2,6 +2,8 @@
 
 from django.urls import include, path
 
+from portal import checks  # noqa: F401 – registers the checks of the database
+
 urlpatterns = [
     path("", include("portal.monitoring.urls")),
     path("", include("portal.web.urls")),
