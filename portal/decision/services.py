@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from audit.actions import Action
@@ -20,6 +20,7 @@ from portal.spend import inbox
 from portal.spend.models import LedgerRow, Limit, ModelAlias, Price, UnpricedModel
 from portal.spend.scopes import Scope
 
+_LIMITS_LOCK = 7345
 _WINDOWS = {
     "spend": ("day", "week", "month"),
     "requests": ("minute", "day", "week", "month"),
@@ -48,6 +49,12 @@ def stored_amount(metric: str, amount: Decimal | int | str) -> int:
 def shown_amount(metric: str, amount: int) -> str:
     """Return a stored amount as plain text."""
     return decimal_string(amount) if metric == "spend" else str(amount)
+
+
+def lock_limits(scope_key: str) -> None:
+    """Let one transaction at a time change the limits of a scope, also where it has none yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_LIMITS_LOCK, scope_key])
 
 
 @transaction.atomic
@@ -81,6 +88,7 @@ def set_limit(
     project = project or scope.project
     group = group or scope.group
     target = target or Target("limit", f"{scope_key}|{metric}|{window}|{model}", label)
+    lock_limits(scope_key)
     identity = {"scope_key": scope_key, "metric": metric, "window": window, "model": model}
     limit = Limit.objects.select_for_update().filter(**identity).first()
     field = f"{metric} per {window}" + (f" of {model}" if model else "")
