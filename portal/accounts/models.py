@@ -126,12 +126,15 @@ class RoleGrant(models.Model):
                 name="role_grant_group_unique",
             ),
             models.CheckConstraint(
-                condition=Q(group__isnull=True) | Q(role="group_admin"), name="role_grant_group_for_group_admin"
+                condition=Q(group__isnull=True) | Q(role="group_admin"),
+                name="role_grant_group_for_group_admin",
             ),
             models.CheckConstraint(
                 condition=Q(role__in=[role.value for role in GRANTED_ROLES]), name="role_grant_role_known"
             ),
-            models.CheckConstraint(condition=Q(source__in=["entra", "portal"]), name="role_grant_source_known"),
+            models.CheckConstraint(
+                condition=Q(source__in=["entra", "portal"]), name="role_grant_source_known"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -27,7 +27,9 @@ class OutboundSession(requests.Session):
         if self._ca_file and kwargs.get("verify") in (None, True):
             kwargs["verify"] = self._ca_file
         if _is_loopback(str(url)):
-            kwargs.setdefault("proxies", {"http": "", "https": ""})  # a proxy cannot reach this machine's loopback
+            kwargs.setdefault(
+                "proxies", {"http": "", "https": ""}
+            )  # a proxy cannot reach this machine's loopback
         return super().request(method, url, *args, **kwargs)
 
 

@@ -3,8 +3,12 @@
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from django.db import models
+
+if TYPE_CHECKING:
+    from portal.accounts.models import Person
 
 
 class Role(models.TextChoices):
@@ -116,3 +120,27 @@ def may(right: Right, roles: Iterable[str]) -> bool:
 def matrix() -> list[tuple[Right, dict[Role, Reach]]]:
     """Return the whole table with every cell filled, in the order of the enums."""
     return [(right, {role: POLICY[right].get(role, Reach.NONE) for role in Role}) for right in Right]
+
+
+def roles_of(person: "Person") -> frozenset[Role]:
+    """Return every role the person has anywhere, read now: grants, memberships, and membership through a group."""
+    if not person.is_active:
+        return frozenset()
+    roles = {Role(grant.role) for grant in person.role_grants.all()}
+    roles |= {Role(membership.role) for membership in person.memberships.all()}
+    if not roles & {Role.OWNER, Role.MEMBER}:
+        admitted = person.group_memberships.filter(group__deleted=None, group__project_access__isnull=False)
+        if admitted.exists():
+            roles.add(Role.MEMBER)
+    return frozenset(roles)
+
+
+def rights_of(person: "Person") -> dict[Right, Reach]:
+    """Return the rights the person has anywhere, and how far each goes."""
+    roles = roles_of(person)
+    return {right: how_far for right in Right if (how_far := reach(right, roles)) is not Reach.NONE}
+
+
+def has_access(person: "Person") -> bool:
+    """Tell whether the person may use the portal at all: with no role there is no session."""
+    return bool(roles_of(person))

@@ -56,7 +56,15 @@ class PortalCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run `perform` and turn its outcome into output and exit status."""
         self._as_json = bool(options.pop("json"))
-        for name in ("verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks"):
+        for name in (
+            "verbosity",
+            "settings",
+            "pythonpath",
+            "traceback",
+            "no_color",
+            "force_color",
+            "skip_checks",
+        ):
             options.pop(name, None)
         try:
             status = self.perform(**options)

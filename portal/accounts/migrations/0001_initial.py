@@ -14,7 +14,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Person",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("tid", models.UUIDField(blank=True, null=True, verbose_name="Entra ID tenant")),
                 ("oid", models.UUIDField(blank=True, null=True, verbose_name="Entra ID object")),
                 ("name", models.CharField(max_length=200)),
@@ -35,7 +40,8 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(fields=("tid", "oid"), name="person_identity_unique"),
                     models.CheckConstraint(
-                        condition=Q(oid__isnull=True, tid__isnull=True) | Q(oid__isnull=False, tid__isnull=False),
+                        condition=Q(oid__isnull=True, tid__isnull=True)
+                        | Q(oid__isnull=False, tid__isnull=False),
                         name="person_identity_whole",
                     ),
                 ],

@@ -16,7 +16,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="RoleGrant",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "role",
                     models.CharField(
@@ -59,7 +64,9 @@ class Migration(migrations.Migration):
                 "ordering": ["role", "id"],
                 "constraints": [
                     models.UniqueConstraint(
-                        condition=Q(group__isnull=True), fields=("person", "role", "source"), name="role_grant_unique"
+                        condition=Q(group__isnull=True),
+                        fields=("person", "role", "source"),
+                        name="role_grant_unique",
                     ),
                     models.UniqueConstraint(
                         condition=Q(group__isnull=False),

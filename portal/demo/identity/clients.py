@@ -10,8 +10,8 @@ from authlib.oidc.core import AuthorizationCodeMixin
 
 from portal.demo.identity.material import GRAPH_CLIENT_ID, PORTAL_CLIENT_ID, Material
 
-CALLBACK_PATH = "/sign-in/callback/"
-SIGNED_OUT_PATH = "/signed-out/"
+CALLBACK_PATH = "/accounts/sign-in/callback/"
+SIGNED_OUT_PATH = "/accounts/signed-out/"
 CODE_LIFETIME = 60  # seconds
 
 

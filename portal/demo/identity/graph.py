@@ -113,7 +113,9 @@ def _typed(member: Account | DirectoryGroup) -> odata.Row:
 
 
 def _absent(oid: str) -> ResponseReturnValue:
-    message = f"Resource '{oid}' does not exist or one of its queried reference-property objects are not present."
+    message = (
+        f"Resource '{oid}' does not exist or one of its queried reference-property objects are not present."
+    )
     return odata.error("Request_ResourceNotFound", message, 404)
 
 

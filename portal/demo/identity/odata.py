@@ -48,7 +48,11 @@ def select(row: Row) -> Row:
     """Keep the fields that $select names; without it, all but those Graph shows only when asked."""
     names = request.args.get("$select")
     if not names:
-        return {name: value for name, value in row.items() if name not in ("accountEnabled", "department", "userType")}
+        return {
+            name: value
+            for name, value in row.items()
+            if name not in ("accountEnabled", "department", "userType")
+        }
     wanted = {"id", "@odata.type", *(name.strip() for name in names.split(","))}
     return {name: value for name, value in row.items() if name in wanted}
 
@@ -81,8 +85,10 @@ def _search() -> Callable[[Row], bool]:
     if not text:
         return lambda row: True
     if request.headers.get("ConsistencyLevel") != "eventual":
-        raise BadQuery("Request with $search query parameter only works through MSGraph with a special request "
-                       "header: 'ConsistencyLevel: eventual'")
+        raise BadQuery(
+            "Request with $search query parameter only works through MSGraph with a special request "
+            "header: 'ConsistencyLevel: eventual'"
+        )
     terms = []
     for part in re.split(r"\s+OR\s+", text):
         match = _SEARCH.fullmatch(part)
@@ -94,5 +100,5 @@ def _search() -> Callable[[Row], bool]:
 
 def _words_begin(value: str, asked: str) -> bool:
     """Tell whether each word asked for begins a word of `value`."""
-    have = re.split(r"[\s@._\-]+", value) + [value]
+    have = [*re.split(r"[\s@._\-]+", value), value]
     return all(any(word.startswith(each) for word in have) for each in asked.split())

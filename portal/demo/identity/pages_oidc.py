@@ -97,7 +97,9 @@ def _chosen(identity: Identity, server: Server, grant: Any) -> ResponseReturnVal
     if not account.enabled:
         return _error_page("AADSTS50057: The user account is disabled.", 403)
     if account.sign_in_error:
-        error = OAuth2Error(description=account.sign_in_error, redirect_uri=grant.request.payload.redirect_uri)
+        error = OAuth2Error(
+            description=account.sign_in_error, redirect_uri=grant.request.payload.redirect_uri
+        )
         error.error = "interaction_required"
         error.state = grant.request.payload.state
         return _refused(server, error)

@@ -183,7 +183,9 @@ class Assertion(JWTBearerClientAssertion):  # type: ignore[misc]
         try:
             token = jwt.decode(assertion, resolve_key, registry=AssertionRegistry())
         except JoseError as error:
-            raise InvalidClientError(description="AADSTS700027: the assertion's signature is not valid.") from error
+            raise InvalidClientError(
+                description="AADSTS700027: the assertion's signature is not valid."
+            ) from error
         thumbprint = base64url(self._certificate().fingerprint(hashes.SHA256()))
         if str(token.header.get("x5t#S256")).rstrip("=") != thumbprint:  # MSAL pads it
             raise InvalidClientError(description="AADSTS700027: the certificate is not registered.")

@@ -43,9 +43,7 @@ class Keys:
 
     def public(self) -> KeySet:
         """Return all public keys."""
-        rows = [
-            key.as_dict(private=False) | {"kid": key.thumbprint(), "use": "sig"} for key in self._keys
-        ]
+        rows = [key.as_dict(private=False) | {"kid": key.thumbprint(), "use": "sig"} for key in self._keys]
         return KeySet.import_key_set({"keys": rows})
 
     def published(self) -> dict[str, Any]:
@@ -67,7 +65,9 @@ def sign(claims: dict[str, Any], keys: Keys, distortion: Distortion | None = Non
     """Return a signed token, distorted when asked for."""
     if distortion is None:
         return jwt.encode(keys.header(), claims, keys.current, ["RS256"])
-    claims = {name: value for name, value in (claims | distortion.claims).items() if name not in distortion.drop}
+    claims = {
+        name: value for name, value in (claims | distortion.claims).items() if name not in distortion.drop
+    }
     header = keys.header() | distortion.header
     if distortion.forge in ("none", "HS256"):
         return _forged(header | {"alg": distortion.forge}, claims, keys)

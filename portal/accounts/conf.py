@@ -1,0 +1,74 @@
+"""The settings of sign-in, sessions and the directory, from the environment."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from portal import env
+
+MIDDLEWARE = [
+    "allauth.account.middleware.AccountMiddleware",
+    "portal.accounts.middleware.SignInRequiredMiddleware",
+]
+"""Stands after AuthenticationMiddleware."""
+
+HOUR = 3600
+
+
+def allauth_settings(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return all settings of accounts; without `environment`, from the process's own."""
+    read = env.text if environment is None else _reader(environment)
+    return _microsoft(read) | {
+        "AUTHENTICATION_BACKENDS": ["portal.accounts.backends.IdentityBackend"],
+        "LOGIN_URL": "accounts:signin",
+        "LOGIN_REDIRECT_URL": "/",
+        "SESSION_ENGINE": "django.contrib.sessions.backends.db",
+        "SESSION_SERIALIZER": "django.contrib.sessions.serializers.JSONSerializer",
+        # The absolute limit; SignInRequiredMiddleware holds both this and the idle one.
+        "SESSION_COOKIE_AGE": 10 * HOUR,
+        "SESSION_IDLE_SECONDS": HOUR // 2,
+        "SESSION_EXPIRE_AT_BROWSER_CLOSE": False,
+        # Nobody signs in with a password, signs up, or is found by an e-mail address.
+        "SOCIALACCOUNT_ONLY": True,
+        "SOCIALACCOUNT_ADAPTER": "portal.accounts.views.adapters.SocialAdapter",
+        "SOCIALACCOUNT_AUTO_SIGNUP": False,
+        "SOCIALACCOUNT_EMAIL_AUTHENTICATION": False,
+        "SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT": False,
+        "SOCIALACCOUNT_EMAIL_VERIFICATION": "none",
+        "SOCIALACCOUNT_QUERY_EMAIL": False,
+        "SOCIALACCOUNT_STORE_TOKENS": False,
+        "SOCIALACCOUNT_LOGIN_ON_GET": False,
+        "ACCOUNT_ADAPTER": "portal.accounts.views.adapters.AccountAdapter",
+        "ACCOUNT_USER_MODEL_USERNAME_FIELD": None,
+        "ACCOUNT_USER_MODEL_EMAIL_FIELD": "email",
+        "ACCOUNT_LOGIN_METHODS": {"email"},
+        "ACCOUNT_SIGNUP_FIELDS": ["email*"],
+        "ACCOUNT_EMAIL_VERIFICATION": "none",
+        "ACCOUNT_EMAIL_NOTIFICATIONS": False,
+        "ACCOUNT_RATE_LIMITS": False,
+    }
+
+
+def _microsoft(read: Callable[..., str]) -> dict[str, Any]:
+    authority = read("ENTRA_AUTHORITY", "https://login.microsoftonline.com").rstrip("/")
+    names = ("CLIENT_ID", "CLIENT_SECRET", "CERTIFICATE", "PRIVATE_KEY")
+    entra = {name: read(f"ENTRA_{name}", "") for name in names}
+    graph = {name: read(f"GRAPH_{name}", "") for name in names}
+    if not graph["CLIENT_ID"]:
+        graph = entra
+    return {
+        "ENTRA_AUTHORITY": authority,
+        "ENTRA_TENANT_ID": read("ENTRA_TENANT_ID", "").lower(),
+        "ENTRA_ALLOW_GUESTS": read("ENTRA_ALLOW_GUESTS", "") == "1",
+        "ENTRA_CA_FILE": read("ENTRA_CA_FILE", ""),
+        **{f"ENTRA_{name}": value for name, value in entra.items()},
+        "ENTRA_GRAPH_AUTHORITY": read("ENTRA_GRAPH_AUTHORITY", authority).rstrip("/"),
+        "GRAPH_URL": read("GRAPH_URL", "https://graph.microsoft.com").rstrip("/"),
+        **{f"GRAPH_{name}": value for name, value in graph.items()},
+    }
+
+
+def _reader(environment: Mapping[str, str]) -> Callable[..., str]:
+    def read(name: str, default: str = "") -> str:
+        return environment.get(name) or default
+
+    return read

@@ -1,0 +1,50 @@
+"""Nothing without a session, and no session beyond its limits."""
+
+import time
+
+from django.conf import settings
+from django.contrib.auth import logout
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+
+SIGNED_IN = "signed_in"  # session key: when, in seconds since the epoch
+SEEN = "seen"  # session key: the last request, to the minute
+GRAIN = 60  # seconds between two writes of SEEN
+
+
+class SignInRequiredMiddleware(LoginRequiredMiddleware):
+    """Ask for sign-in before every view that is not marked `login_not_required`.
+
+    A session ends after SESSION_IDLE_SECONDS without a request and SESSION_COOKIE_AGE after sign-in.
+    """
+
+    def process_view(self, request: HttpRequest, *args: object) -> HttpResponseBase | None:  # type: ignore[override]
+        """End a session that is over, then ask for sign-in where nobody is signed in."""
+        if request.user.is_authenticated and is_over(request):
+            logout(request)
+        return super().process_view(request, *args)  # type: ignore[arg-type, return-value]
+
+    def handle_no_permission(self, request: HttpRequest, view_func: object) -> HttpResponseBase:
+        """Send the browser to the sign-in page; it comes back to a page, never to where a form was sent."""
+        if request.method in ("GET", "HEAD"):
+            return super().handle_no_permission(request, view_func)
+        return redirect(settings.LOGIN_URL)
+
+
+def start(request: HttpRequest) -> None:
+    """Start the clocks of a session."""
+    request.session[SIGNED_IN] = request.session[SEEN] = int(time.time())
+
+
+def is_over(request: HttpRequest) -> bool:
+    """Tell whether the session has passed a limit; note the request otherwise."""
+    now = int(time.time())
+    if SIGNED_IN not in request.session:
+        start(request)
+    signed_in, seen = request.session[SIGNED_IN], request.session[SEEN]
+    if now - signed_in >= settings.SESSION_COOKIE_AGE or now - seen >= settings.SESSION_IDLE_SECONDS:
+        return True
+    if now - seen >= GRAIN:
+        request.session[SEEN] = now
+    return False

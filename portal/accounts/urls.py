@@ -1,0 +1,22 @@
+"""Addresses of sign-in, people and the search in the directory."""
+
+from django.urls import path
+
+from portal.accounts.views import directory, people, sign_in
+
+app_name = "accounts"
+urlpatterns = [
+    path("sign-in/", sign_in.sign_in, name="signin"),
+    path("sign-in/microsoft/", sign_in.begin, name="begin"),
+    path("sign-in/callback/", sign_in.callback, name="callback"),
+    path("sign-out/", sign_in.sign_out, name="signout"),
+    path("signed-out/", sign_in.signed_out, name="signed_out"),
+    path("no-access/", sign_in.no_access, name="no_access"),
+    path("people/", people.people, name="people"),
+    path("people/grant/", people.grant, name="grant"),
+    path("people/<int:pk>/revoke/", people.revoke, name="revoke"),
+    path("people/<int:pk>/sign-out/", people.end_sessions, name="end_sessions"),
+    path("people/<int:pk>/link/", people.link, name="link"),
+    path("find/people/", directory.find_people, name="find_people"),
+    path("find/groups/", directory.find_groups, name="find_groups"),
+]

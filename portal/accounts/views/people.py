@@ -1,0 +1,142 @@
+"""Settings → People: who has a role, and who gives it."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods
+
+from portal.accounts import selectors, services
+from portal.accounts.access import can, person_of, require
+from portal.accounts.actors import actor_of
+from portal.accounts.forms import GrantForm, LinkForm, PeopleFilters, ReasonForm
+from portal.accounts.models import Person
+from portal.accounts.policy import Right
+from portal.lib.errors import RuleBroken
+from portal.web.htmx import render_dialog, render_page_or_region, saved
+from portal.web.pagination import page_of
+from portal.web.tables import CURSOR, Column, sorting
+
+REGION = "people-table"
+COLUMNS = (
+    Column("name", "Person", order=("name",)),
+    Column("roles", "Roles"),
+    Column("signed-in", "Last sign-in", order=("last_sign_in",), css="p2", starts_descending=True),
+    Column("actions", "Actions", css="tight", is_hidden=True),
+)
+
+
+@require_GET
+@require(Right.SEE_PEOPLE)
+def people(request: HttpRequest) -> HttpResponse:
+    """List everybody with a role, and who waits to be linked."""
+    filters = PeopleFilters(request.GET)
+    table = sorting(COLUMNS, request.GET, default="name")
+    found = selectors.people_with_roles(
+        search=filters.value("q"), role=filters.value("role"), source=filters.value("source")
+    )
+    count = found.count()
+    context = {
+        "filters": filters,
+        "table": table,
+        "page": page_of(found, order=table.order, cursor=request.GET.get(CURSOR, "")),
+        "region": REGION,
+        "count": f"{count} {'person' if count == 1 else 'people'}",
+        "unlinked": selectors.people_without_identity()[:20],
+        "may_manage": can(person_of(request), Right.MANAGE_ACCESS),
+        "own": person_of(request).pk,
+    }
+    return render_page_or_region(request, "accounts/people.html", "accounts/_people_table.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.MANAGE_ACCESS)
+def grant(request: HttpRequest) -> HttpResponse:
+    """Give somebody of the directory a role."""
+    form = GrantForm(request.POST or None, initial={"person": request.GET.get("person", "")})
+    if form.is_valid():
+        wanted, actor = form.cleaned_data, actor_of(request)
+        try:
+            person = services.person_in_directory(found=wanted["person"], actor=actor)
+            given = services.grant_access(
+                person=person,
+                role=wanted["role"],
+                group=wanted["group"].pk if wanted["group"] else None,
+                actor=actor,
+                reason=wanted["reason"],
+            )
+        except RuleBroken as refusal:
+            form.add_error(refusal.field, refusal.message)
+        else:
+            return _done(request, f"{person} is {given.get_role_display().lower()} from now on")
+    return _dialog(request, "grant", {"form": form}, "Grant a role", bool(form.errors))
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.MANAGE_ACCESS)
+def revoke(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take all roles away from somebody."""
+    person = get_object_or_404(Person, pk=pk)
+    form = ReasonForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.revoke_access(person=person, actor=actor_of(request), reason=form.cleaned_data["reason"])
+        except RuleBroken as refusal:
+            form.add_error(None, refusal.message)
+        else:
+            return _done(request, f"{person} has no role any more")
+    context = {"form": form, "person": person, "grants": person.role_grants.select_related("group")}
+    context["from_entra"] = any(each.source == services.ENTRA for each in context["grants"])
+    return _dialog(request, "revoke", context, f"Revoke the access of {person}?", bool(form.errors))
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.MANAGE_ACCESS)
+def end_sessions(request: HttpRequest, pk: int) -> HttpResponse:
+    """Sign somebody out in every browser."""
+    person = get_object_or_404(Person, pk=pk)
+    form = ReasonForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        services.sign_out_everywhere(
+            person=person, actor=actor_of(request), reason=form.cleaned_data["reason"]
+        )
+        return _done(request, f"{person} is signed out everywhere")
+    context = {"form": form, "person": person}
+    return _dialog(request, "end_sessions", context, f"Sign {person} out everywhere?", bool(form.errors))
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.MANAGE_ACCESS)
+def link(request: HttpRequest, pk: int) -> HttpResponse:
+    """Tie somebody who was made for a credential to an account of the directory."""
+    person = get_object_or_404(Person, pk=pk, oid=None)
+    form = LinkForm(request.POST or None)
+    if form.is_valid():
+        try:
+            person = services.link_person(
+                person=person,
+                found=form.cleaned_data["person"],
+                actor=actor_of(request),
+                reason=form.cleaned_data["reason"],
+            )
+        except RuleBroken as refusal:
+            form.add_error(refusal.field, refusal.message)
+        else:
+            return _done(request, f"Linked to {person}")
+    return _dialog(request, "link", {"form": form, "person": person}, f"Link {person}", bool(form.errors))
+
+
+def _dialog(
+    request: HttpRequest, name: str, context: dict[str, object], title: str, has_errors: bool
+) -> HttpResponse:
+    return render_dialog(
+        request,
+        f"accounts/{name}.html",
+        context,
+        title=title,
+        back=reverse("accounts:people"),
+        status=422 if has_errors else 200,
+    )
+
+
+def _done(request: HttpRequest, toast: str) -> HttpResponse:
+    return saved(request, reverse("accounts:people"), toast, refresh=[REGION])
