@@ -24,7 +24,7 @@ $(READY): pyproject.toml uv.lock
 	@touch $@
 
 demo: $(READY) ## run the portal with sample data: make demo ARGS="--port 8123 --data-dir DIR"
-	@exec $(PY) manage.py demo $(ARGS)
+	@exec $(PY) manage.py demo --with-parent $(ARGS)
 
 test: $(READY) ## run the tests: make test ARGS="tests/demo -k name"
 	@bash .ci/chromium

@@ -19,10 +19,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from django.core.management import get_commands
+
 from portal import env
 from portal.demo import ports, processes
 from portal.demo.identity import settings_for
 from portal.demo.lease import Lease
+from portal.demo.servers import ServersError
 from portal.demo.watchdog import is_alive, signal_session
 
 DEFAULT_PORT = 8000
@@ -55,8 +58,12 @@ class Child:
 class Supervisor:
     """Runs the demonstration from `run` until a signal; use it from the main thread."""
 
-    def __init__(self, data_dir: Path, port: int | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, data_dir: Path, port: int | None, say: Callable[[str], None], *, with_parent: bool = False
+    ) -> None:
+        """`port` None: the first free one. `with_parent`: stop when the process that started this one ends."""
         self.data, self.say = data_dir, say
+        self.parent = os.getppid() if with_parent else None
         self.port = self._choose_port(port)
         free = ports.free_ports(self.port + 1)
         self.identity_http, self.identity_https = next(free), next(free)
@@ -126,7 +133,8 @@ class Supervisor:
             self._wait_for(
                 "identity", lambda: all(map(ports.is_listening, (self.identity_http, self.identity_https)))
             )
-        self._command("Sample data", "load_sample_data")
+        if "load_sample_data" in get_commands():
+            self._command("Sample data", "load_sample_data")
         with _Step(self.say, "Web, worker and beat"):
             self._start_portal()
             self._wait_for("web", self._is_ready)
@@ -218,14 +226,24 @@ class Supervisor:
     def _keep_alive(self) -> None:
         while True:
             self._pause()
-            if self.lease is not None and not self.lease.is_kept():
-                self.lease.ensure()
-                self.say("The servers' keeper had ended; PostgreSQL and Valkey run again")
+            self._keep_servers()
             if self.watchdog is not None and self.watchdog.poll() is not None:
                 self._start_watchdog()
             for child in self.children.values():
                 self._keep_child(child)
             self._write_facts()
+
+    def _keep_servers(self) -> None:
+        """Their keeper restarts them; this restarts the keeper."""
+        if self.lease is None or self.lease.is_kept():
+            return
+        try:
+            self.lease.ensure()
+        except ServersError as error:
+            self.say(str(error))
+            self._pause(2)
+        else:
+            self.say("The servers' keeper had ended; PostgreSQL and Valkey run again")
 
     def _keep_child(self, child: Child) -> None:
         now = time.monotonic()
@@ -286,7 +304,7 @@ class Supervisor:
         """Let time pass; raises Stopped when a signal has come."""
         if not self._signals:
             time.sleep(seconds)
-        if self._signals:
+        if self._signals or self.parent not in (None, os.getppid()):
             raise Stopped
 
     def _stop(self) -> None:

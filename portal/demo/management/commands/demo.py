@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -19,13 +20,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "--port", type=int, help=f"port of the portal (default: the first free one from {DEFAULT_PORT})"
         )
+        parser.add_argument(
+            "--with-parent", action="store_true", help="stop when the process that started this one ends"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            Supervisor(env.data_dir(), options["port"], self._say).run()
+            Supervisor(env.data_dir(), options["port"], self._say, with_parent=options["with_parent"]).run()
         except (DemoError, ServersError) as error:
             raise CommandError(str(error)) from None
 
     def _say(self, text: str) -> None:
-        self.stdout.write(text)
-        self.stdout.flush()
+        with suppress(OSError):  # whoever listened may be gone; stopping in order matters more
+            self.stdout.write(text)
+            self.stdout.flush()
