@@ -16,7 +16,7 @@ def main() -> int:
     """Audit what a deployment and the tests install; 1 when something is known."""
     with tempfile.TemporaryDirectory() as directory:
         wanted = Path(directory, "requirements.txt")
-        words = [UV, "export", "--frozen", "--quiet", "--no-emit-project", "--output-file", wanted]
+        words = [str(UV), "export", "--frozen", "--quiet", "--no-emit-project", "--output-file", str(wanted)]
         subprocess.run(words, cwd=REPO, check=True, stdout=subprocess.DEVNULL)
         options = ["--format", "json", "--progress-spinner", "off", "--timeout", "15"]
         options += ["--disable-pip", "--require-hashes", "--requirement", str(wanted)]
