@@ -8,7 +8,8 @@
 --   l:SCOPE       the limits of a scope                   k:SCOPE|METRIC|WINDOW|MODEL  a counter
 --   r:GATEWAY:H   a reservation, later its tombstone      x       open reservations by expiry
 --   a:SEQ         a usage row already counted             refused refusals on their way to Postgres
---   seen          last use: ID -> seconds|gateway|address
+--   seen          last use: ID -> seconds|gateway|address   cfg, cfgv  the configuration and its version
+--   rebuilding    the epoch of a rebuild under way
 --
 -- Amounts are pairs (hi, lo) with hi * 1e9 + lo, 0 <= lo < 1e9: Lua numbers are doubles, exact only to 2^53, and
 -- sums must stay exact to 1e21 nano-units.
@@ -307,7 +308,7 @@ local function authorize(_, A)
   local code, s, p = checks(A[12], A[17], priced, A[23], now)
   if not s or not digest_matches(s, A[10], A[13]) then code, s, p = 'credential_unknown', nil, nil end
   if not code and not serves(w, s[7]) then code = 'project_inactive' end
-  local refusal = {id = A[25], at = now, gateway = A[9], request = A[15], credential = A[12], model = A[17],
+  local refusal = {id = A[25], at = now, gateway = A[9], request = A[15], credential = s and A[12] or '', model = A[17],
     project = s and s[7] or 0, group = p and p[3] or 0, person = s and s[8] or 0, hi = A[19], lo = A[20]}
   if s then redis.call('HSET', 'seen', A[12], math.floor(now / 1000) .. '|' .. A[9] .. '|' .. A[27]) end
   if code then
@@ -554,13 +555,15 @@ local function undeny(_, A)
   return {'ok'}
 end
 
+-- ARGV: 1 version · 2 JSON. An older version never replaces a newer one, also while nothing is decided.
 local function put_configuration(_, A)
   local version = tonumber(A[1])
+  local held = redis.call('GET', 'cfgv')
+  if held and tonumber(held) >= version then return {'ok'} end
+  redis.call('MSET', 'cfg', A[2], 'cfgv', A[1])
   local packed = redis.call('GET', 'meta')
-  local m = packed and cmsgpack.unpack(packed)
-  if m and m[2] and m[2] >= version and A[3] ~= 'force' then return {'ok'} end
-  redis.call('SET', 'cfg', A[2])
-  if m then
+  if packed then
+    local m = cmsgpack.unpack(packed)
     m[2] = version
     redis.call('SET', 'meta', cmsgpack.pack(m))
   end
@@ -640,9 +643,11 @@ local function put_limits(_, A)
 end
 
 -- Rebuild: begin, load everything while nothing is decided, open. Open reservations that survived are recounted.
+-- ARGV: 1 epoch
 local function rebuild_begin(_, A)
   epoch = false
-  redis.call('DEL', 'meta')
+  redis.call('DEL', 'meta', 'cfg', 'cfgv')
+  redis.call('SET', 'rebuilding', A[1])
   return {'ok'}
 end
 
@@ -665,9 +670,13 @@ local function rebuild_recount(_, A)
   return {'ok', recount(nil, true, A[1], A[2], {day = tonumber(A[3]), week = tonumber(A[4]), month = tonumber(A[5])})}
 end
 
+-- ARGV: 1 epoch. Data lost since the beginning, or another rebuild, and this one must not open.
 local function rebuild_open(_, A)
+  local version = redis.call('GET', 'cfgv')
+  if redis.call('GET', 'rebuilding') ~= A[1] or not version then return {'no'} end
   epoch = tonumber(A[1])
-  redis.call('SET', 'meta', cmsgpack.pack({epoch, tonumber(A[2])}))
+  redis.call('DEL', 'rebuilding')
+  redis.call('SET', 'meta', cmsgpack.pack({epoch, tonumber(version)}))
   return {'ok'}
 end
 

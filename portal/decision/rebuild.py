@@ -55,7 +55,7 @@ def ensure_ready(wait: float = 20.0) -> None:
 
 def rebuild(reason: str) -> None:
     """Rebuild now, whatever the state; for operators and tests."""
-    valkey.call("rebuild_begin")
+    valkey.call("rebuild_begin", 0)
     log.info("rebuild asked for: %s", reason)
     ensure_ready()
 
@@ -64,7 +64,7 @@ def _rebuild(reason: str) -> None:
     begun = timezone.now()
     row = Rebuild.objects.create(reason=reason, started=begun)
     subjects.ensure_configuration()
-    valkey.call("rebuild_begin")
+    valkey.call("rebuild_begin", row.id)
     for key in _stale_counters():
         valkey.command("UNLINK", *key)
     now = state.server_time()
@@ -77,7 +77,7 @@ def _rebuild(reason: str) -> None:
         seen = state.snapshot_json(settled.snapshot())
         configuration = Subject.objects.get(pk="cfg")
         text = json.dumps({**configuration.data, "version": configuration.version})
-        valkey.call("put_configuration", configuration.version, text, "force")
+        valkey.call("put_configuration", configuration.version, text)
         for batch in _batches(Subject.objects.exclude(pk="cfg").values_list("key", "version", "data")):
             count += len(batch)
             plain = [
@@ -110,7 +110,8 @@ def _rebuild(reason: str) -> None:
         rank += _BATCH
         if rank >= valkey.command("ZCARD", "x"):
             break
-    valkey.call("rebuild_open", row.id, configuration.version)
+    if valkey.call("rebuild_open", row.id)[0] != b"ok":
+        return  # data was lost meanwhile: whoever asked finds it not ready and begins again
     with transaction.atomic():
         Rebuild.objects.filter(pk=row.id).update(
             finished=timezone.now(), subjects=count, kept_reservations=kept
