@@ -78,7 +78,7 @@ class Shell:
     @cached_property
     def organization(self) -> Any:
         """The organization: ``name``, ``currency`` and ``time_zone``."""
-        return import_string(settings.SHELL["organization"])()
+        return import_string(settings.SHELL["organization"])()  # type: ignore[misc]
 
     @property
     def currency(self) -> str:
@@ -101,7 +101,7 @@ class Shell:
         """Right → True, for each right the person has anywhere: ``{% if shell.can.create_project %}``."""
         if self.person is None:
             return {}
-        rights: Iterable[str] = import_string(settings.SHELL["rights"])(self.person)
+        rights: Iterable[str] = import_string(settings.SHELL["rights"])(self.person)  # type: ignore[misc]
         return {str(right): True for right in rights}
 
     @cached_property

@@ -92,7 +92,7 @@ class MoneyField(forms.Field):
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Compare amounts, not how they are written."""
         try:
-            return self.to_python(data) != initial
+            return bool(self.to_python(data) != initial)
         except ValidationError:
             return True
 

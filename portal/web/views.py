@@ -15,6 +15,8 @@ from portal.web.htmx import wants_region
 
 logger = logging.getLogger(__name__)
 
+MAX_REPORT = 16 * 1024
+REPORTED = ("effectiveDirective", "blockedURL", "sourceFile")
 YEAR = 365 * 24 * 3600
 PREFERENCES = {"theme": frozenset({"light", "dark"}), "keys": frozenset({"off"})}
 """Cookie → the values kept. Any other value is the default, which needs no cookie."""
@@ -60,10 +62,6 @@ def csp_report(request: HttpRequest) -> HttpResponse:
             if isinstance(body, dict):
                 _log_once(*(str(body.get(field, ""))[:200] for field in REPORTED))
     return HttpResponse(status=204)
-
-
-MAX_REPORT = 16 * 1024
-REPORTED = ("effectiveDirective", "blockedURL", "sourceFile")
 
 
 @lru_cache(maxsize=256)

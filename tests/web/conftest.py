@@ -22,9 +22,13 @@ def _templates() -> list[dict[str, Any]]:
 
 def site(base_url: str = "http://127.0.0.1:8000") -> override_settings:
     """Return the override that serves the sample pages under the settings of a portal at `base_url`."""
+    chosen = security_settings(base_url)
+    # The sample pages bring their own person.
+    inner = [name for name in chosen["MIDDLEWARE"] if "account" not in name]
     return override_settings(
         **{
-            **security_settings(base_url),
+            **chosen,
+            "MIDDLEWARE": inner,
             "ROOT_URLCONF": "tests.web.sample",
             "ALLOWED_HOSTS": ["127.0.0.1", "testserver"],
             "LOGIN_URL": "/sign-in/",

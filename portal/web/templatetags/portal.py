@@ -135,25 +135,25 @@ def _time(context: Context, moment: datetime | None, text: str | None, missing: 
 @register.simple_tag(takes_context=True)
 def ago(context: Context, moment: datetime | None, missing: str = "never") -> SafeString:
     """Show how long ago it was, up to a day: ``{% ago key.last_used %}``."""
-    return _time(context, moment, moment and numbers.ago(moment, _zone(context)), missing)
+    return _time(context, moment, numbers.ago(moment, _zone(context)) if moment else None, missing)
 
 
 @register.simple_tag(takes_context=True)
 def when(context: Context, moment: datetime | None, missing: str = numbers.UNKNOWN) -> SafeString:
     """Show the day and minute: ``21 Nov, 16:08``."""
-    return _time(context, moment, moment and numbers.when(moment, _zone(context)), missing)
+    return _time(context, moment, numbers.when(moment, _zone(context)) if moment else None, missing)
 
 
 @register.simple_tag(takes_context=True)
 def on_day(context: Context, moment: datetime | None, missing: str = "never") -> SafeString:
     """Show the day alone, for what expires: ``22 Feb 2027``."""
-    return _time(context, moment, moment and numbers.day(moment, _zone(context)), missing)
+    return _time(context, moment, numbers.day(moment, _zone(context)) if moment else None, missing)
 
 
 @register.simple_tag(takes_context=True)
 def moment(context: Context, value: datetime | None, missing: str = numbers.UNKNOWN) -> SafeString:
     """Show the full moment with seconds and zone, as the audit log does."""
-    return _time(context, value, value and numbers.exact(value, _zone(context)), missing)
+    return _time(context, value, numbers.exact(value, _zone(context)) if value else None, missing)
 
 
 @register.inclusion_tag("components/_th.html")
