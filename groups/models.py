@@ -28,7 +28,9 @@ class Group(models.Model):
         db_table = "group"
         ordering = ["name", "id"]
         constraints = [
-            models.UniqueConstraint(fields=["code"], condition=Q(deleted__isnull=True), name="group_code_unique"),
+            models.UniqueConstraint(
+                fields=["code"], condition=Q(deleted__isnull=True), name="group_code_unique"
+            ),
             models.UniqueConstraint(
                 fields=["entra_id"], condition=Q(deleted__isnull=True), name="group_entra_id_unique"
             ),
@@ -42,7 +44,9 @@ class GroupMember(models.Model):
     """A person whom the directory lists in the group."""
 
     group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="members")
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="group_memberships")
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="group_memberships"
+    )
 
     class Meta:
         db_table = "group_member"

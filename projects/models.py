@@ -28,7 +28,10 @@ class Project(models.Model):
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
     cost_centre = models.CharField(max_length=60, default="", blank=True)
     allowed_models = ArrayField(
-        models.CharField(max_length=200), null=True, blank=True, help_text="Empty: every model that has a price."
+        models.CharField(max_length=200),
+        null=True,
+        blank=True,
+        help_text="Empty: every model that has a price.",
     )
     created = models.DateTimeField(auto_now_add=True)
 
@@ -62,7 +65,9 @@ class Membership(models.Model):
 
     class Meta:
         db_table = "project_membership"
-        constraints = [models.UniqueConstraint(fields=["project", "person"], name="project_membership_unique")]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "person"], name="project_membership_unique")
+        ]
 
 
 class GroupAccess(models.Model):
@@ -74,4 +79,6 @@ class GroupAccess(models.Model):
 
     class Meta:
         db_table = "project_group_access"
-        constraints = [models.UniqueConstraint(fields=["project", "group"], name="project_group_access_unique")]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "group"], name="project_group_access_unique")
+        ]

@@ -90,7 +90,10 @@ def create_project(
     )
     for owner in owners:
         _add(project, owner, Membership.Role.OWNER, actor)
-    for window, amount, field in (("day", daily_limit, "daily_limit"), ("month", monthly_limit, "monthly_limit")):
+    for window, amount, field in (
+        ("day", daily_limit, "daily_limit"),
+        ("month", monthly_limit, "monthly_limit"),
+    ):
         if amount is not None:
             _set_spend_limit(project, window, amount, field, actor)
     return project
@@ -243,7 +246,9 @@ def admit_group(*, project: Project, group: Group, actor: Actor, reason: str = "
         raise RuleBroken(f"The group {group.name} is deleted. Choose another.", field="group")
     access, is_new = GroupAccess.objects.get_or_create(project=project, group=group)
     if is_new:
-        for person in Person.objects.filter(group_memberships__group=group, tokens__project=project).distinct():
+        for person in Person.objects.filter(
+            group_memberships__group=group, tokens__project=project
+        ).distinct():
             _republish_membership(project, person, is_member=True)
         record(
             Action.GROUP_ADMITTED,

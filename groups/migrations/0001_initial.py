@@ -6,7 +6,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -15,33 +14,74 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Group',
+            name="Group",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.SlugField(max_length=40)),
-                ('name', models.CharField(max_length=120)),
-                ('entra_id', models.UUIDField(blank=True, null=True)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('deleted', models.DateTimeField(blank=True, null=True)),
-                ('looked_up', models.DateTimeField(blank=True, help_text='When its members were last read.', null=True)),
-                ('is_missing', models.BooleanField(default=False, help_text='The directory no longer knows it.')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("code", models.SlugField(max_length=40)),
+                ("name", models.CharField(max_length=120)),
+                ("entra_id", models.UUIDField(blank=True, null=True)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("deleted", models.DateTimeField(blank=True, null=True)),
+                (
+                    "looked_up",
+                    models.DateTimeField(blank=True, help_text="When its members were last read.", null=True),
+                ),
+                (
+                    "is_missing",
+                    models.BooleanField(default=False, help_text="The directory no longer knows it."),
+                ),
             ],
             options={
-                'db_table': 'group',
-                'ordering': ['name', 'id'],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('deleted__isnull', True)), fields=('code',), name='group_code_unique'), models.UniqueConstraint(condition=models.Q(('deleted__isnull', True)), fields=('entra_id',), name='group_entra_id_unique')],
+                "db_table": "group",
+                "ordering": ["name", "id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("deleted__isnull", True)),
+                        fields=("code",),
+                        name="group_code_unique",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("deleted__isnull", True)),
+                        fields=("entra_id",),
+                        name="group_entra_id_unique",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='GroupMember',
+            name="GroupMember",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('group', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='members', to='groups.group')),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='group_memberships', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "group",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="members", to="groups.group"
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="group_memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'db_table': 'group_member',
-                'constraints': [models.UniqueConstraint(fields=('group', 'person'), name='group_member_unique')],
+                "db_table": "group_member",
+                "constraints": [
+                    models.UniqueConstraint(fields=("group", "person"), name="group_member_unique")
+                ],
             },
         ),
     ]

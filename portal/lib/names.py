@@ -1,10 +1,13 @@
 """Names and codes that people choose."""
 
 import re
+import unicodedata
 
 from portal.lib.errors import RuleBroken
 
 _CODE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+# Words that stand in addresses where a code could: /projects/new/.
+_TAKEN = frozenset({"new", "export"})
 
 
 def checked_code(code: str) -> str:
@@ -12,7 +15,15 @@ def checked_code(code: str) -> str:
     code = code.strip()
     if not _CODE.fullmatch(code):
         raise RuleBroken("Use small letters, digits and hyphens, up to 40 characters.", field="code")
+    if code in _TAKEN:
+        raise RuleBroken(f"{code} cannot be a code. Choose another.", field="code")
     return code
+
+
+def suggested_code(name: str) -> str:
+    """Return a code made from a name, or an empty text when nothing of it can stand in one."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].rstrip("-")
 
 
 def checked_name(name: str, *, field: str = "name", most: int = 120) -> str:

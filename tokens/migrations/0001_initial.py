@@ -6,38 +6,69 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('groups', '0001_initial'),
-        ('projects', '0001_initial'),
+        ("groups", "0001_initial"),
+        ("projects", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='UserToken',
+            name="UserToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key_id', models.CharField(editable=False, max_length=12)),
-                ('pepper_id', models.PositiveSmallIntegerField(editable=False)),
-                ('digest', models.BinaryField(max_length=32)),
-                ('hint', models.CharField(editable=False, max_length=40)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.CharField(default='', max_length=300)),
-                ('expires', models.DateTimeField(blank=True, null=True)),
-                ('revoked', models.DateTimeField(blank=True, null=True)),
-                ('last_used', models.DateTimeField(blank=True, help_text='Accurate to a minute.', null=True)),
-                ('name', models.CharField(max_length=120)),
-                ('group', models.ForeignKey(blank=True, help_text='The group it draws on.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='groups.group')),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tokens', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tokens', to='projects.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key_id", models.CharField(editable=False, max_length=12)),
+                ("pepper_id", models.PositiveSmallIntegerField(editable=False)),
+                ("digest", models.BinaryField(max_length=32)),
+                ("hint", models.CharField(editable=False, max_length=40)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("created_by", models.CharField(default="", max_length=300)),
+                ("expires", models.DateTimeField(blank=True, null=True)),
+                ("revoked", models.DateTimeField(blank=True, null=True)),
+                ("last_used", models.DateTimeField(blank=True, help_text="Accurate to a minute.", null=True)),
+                ("name", models.CharField(max_length=120)),
+                (
+                    "group",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="The group it draws on.",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="groups.group",
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="tokens",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="tokens",
+                        to="projects.project",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'user_token',
-                'indexes': [models.Index(fields=['project', '-created'], name='user_token_project_idx'), models.Index(fields=['person'], name='user_token_person_idx')],
-                'constraints': [models.UniqueConstraint(fields=('key_id',), name='user_token_key_id_unique')],
+                "db_table": "user_token",
+                "indexes": [
+                    models.Index(fields=["project", "-created"], name="user_token_project_idx"),
+                    models.Index(fields=["person"], name="user_token_person_idx"),
+                ],
+                "constraints": [models.UniqueConstraint(fields=("key_id",), name="user_token_key_id_unique")],
             },
         ),
     ]

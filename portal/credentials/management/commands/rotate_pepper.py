@@ -15,7 +15,9 @@ class Command(PortalCommand):
     help = __doc__
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--status", action="store_true", required=True, help="count credentials for each pepper")
+        parser.add_argument(
+            "--status", action="store_true", required=True, help="count credentials for each pepper"
+        )
 
     def perform(self, **options: Any) -> int | None:
         used = peppers_in_use()

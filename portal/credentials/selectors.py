@@ -1,0 +1,33 @@
+"""Questions that hold for every kind of credential."""
+
+from datetime import timedelta
+from typing import TypeVar
+
+from django.db.models import Model, Q, QuerySet
+from django.utils import timezone
+
+EXPIRING_DAYS = 14
+STATUSES = [
+    ("", "Any status"),
+    ("active", "Active"),
+    ("expiring", "Expires soon"),
+    ("expired", "Expired"),
+    ("revoked", "Revoked"),
+]
+
+M = TypeVar("M", bound=Model)
+
+
+def with_status(credentials: QuerySet[M], status: str) -> QuerySet[M]:
+    """Return the credentials of a status; ``active`` includes those that expire soon, empty is all of them."""
+    now = timezone.now()
+    if status == "revoked":
+        return credentials.filter(revoked__isnull=False)
+    if status == "expired":
+        return credentials.filter(revoked__isnull=True, expires__lte=now)
+    if status == "expiring":
+        soon = now + timedelta(days=EXPIRING_DAYS)
+        return credentials.filter(revoked__isnull=True, expires__gt=now, expires__lt=soon)
+    if status == "active":
+        return credentials.filter(Q(expires__isnull=True) | Q(expires__gt=now), revoked__isnull=True)
+    return credentials
