@@ -102,6 +102,9 @@ class HtmxRedirectMiddleware:
             page = request.htmx.current_url_abs_path  # type: ignore[attr-defined]
             location = f"{sign_in}?{urlencode({'next': page})}" if page else sign_in
         answer = HttpResponse(status=204)
+        for name, value in response.items():
+            if name not in ("Location", "Content-Type", "Content-Length"):
+                answer[name] = value
         answer["HX-Redirect"] = location
         answer.cookies = response.cookies
         return answer

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.chromium import find
@@ -225,8 +225,7 @@ def test_a_hostile_name_stays_text(browser: Browser, sample_url: str, script: st
     context.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
 @pytest.mark.parametrize("path", ["/", "/projects/", "/form/", "/edit/", "/delete/", "/nothing/"])
 def test_pages_are_accessible_and_fit(page: Page, path: str, width: int, theme: str) -> None:
     page.set_viewport_size({"width": width, "height": 900})

@@ -104,6 +104,9 @@ def test_the_summary_says_what_to_do_and_leads_there() -> None:
     html = draw('{% errors form "create it" %}', form=form)
     assert "<b>Fix 2 things to create it</b>" in html
     assert '<a href="#id_code">Code: Fill this in.</a>' in html
+    unchosen = SampleForm({"code": "ab"})
+    assert '<a href="#id_kind">Kind: Fill this in.</a>' in draw('{% errors form "x" %}', form=unchosen)
+    assert 'id="id_kind"' in draw("{% field form.kind %}", form=unchosen)
     assert "Enter 4000 or less." in html
     assert "<img" not in html
     assert draw('{% errors form "x" %}', form=SampleForm()) == ""

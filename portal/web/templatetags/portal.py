@@ -183,7 +183,7 @@ def errors(form: BaseForm, purpose: str) -> SafeString:
     if not form.errors:
         return SafeString("")
     found = [
-        (form[name].id_for_label, form[name].label, text)
+        (form[name].id_for_label or form[name].auto_id, form[name].label, text)
         for name, texts in form.errors.items()
         if name != "__all__"
         for text in texts
