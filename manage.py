@@ -90,3 +90,5 @@ if __name__ == "__main__":
         main()
     except env.Misconfigured as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -64,9 +64,10 @@ class Supervisor:
         """`port` None: the first free one. `with_parent`: stop when the process that started this one ends."""
         self.data, self.say = data_dir, say
         self.parent = os.getppid() if with_parent else None
+        self.ports = ports.Ports()
         self.port = self._choose_port(port)
-        free = ports.free_ports(self.port + 1)
-        self.identity_http, self.identity_https = next(free), next(free)
+        self.identity_http = self.ports.take_from(self.port + 1)
+        self.identity_https = self.ports.take_from(self.identity_http + 1)
         self.url = f"http://{ports.HOST}:{self.port}/"
         self.environment: dict[str, str] = {}
         self.children: dict[str, Child] = {}
@@ -79,6 +80,7 @@ class Supervisor:
         """Start everything, say that it is ready, keep it alive until a signal comes, stop everything."""
         try:
             with ExitStack() as stack:
+                stack.callback(self.ports.close)
                 self._claim(stack)
                 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     signal.signal(number, self._on_signal)
@@ -92,8 +94,8 @@ class Supervisor:
 
     def _choose_port(self, asked: int | None) -> int:
         if asked is None:
-            return next(ports.free_ports(DEFAULT_PORT))
-        if not ports.is_free(asked):
+            return self.ports.take_from(DEFAULT_PORT)
+        if not self.ports.take(asked):
             raise DemoError(f"Port {asked} is taken. Choose another with --port, or leave it out.")
         return asked
 

@@ -72,7 +72,10 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    running = Demo(tmp_path_factory.mktemp("demo") / "data", next(ports.free_ports(8700)))
+    free = ports.Ports()
+    port = free.take_from(8700)
+    free.close()
+    running = Demo(tmp_path_factory.mktemp("demo") / "data", port)
     yield running
     running.process.send_signal(signal.SIGTERM)
     running.process.wait(60)
