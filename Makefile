@@ -7,6 +7,9 @@ READY := .venv/.ready
 ARGS ?=
 SEEDS ?= 5
 TEMPLATES = $(shell find templates -name "*.html")
+# The apps whose migrations are ours, and migrations of ours that make tables in SQL: the linter reads them as changes.
+APPS := accounts apikeys audit decision gateway groups organization projects spend tokens
+NEW_TABLES := 0001_initial 0002_ledger
 # What the checks keep: a database of their own, away from the demo's.
 CHECKS := build/checks
 
@@ -55,7 +58,8 @@ templates: $(READY)
 migrations: $(READY)
 	@echo "== migrations"
 	@$(PY) manage.py makemigrations --check --dry-run --data-dir $(CHECKS)
-	@$(PY) manage.py lintmigrations --data-dir $(CHECKS) --settings tests.lint_settings --quiet ok ignore
+	@$(PY) manage.py lintmigrations --data-dir $(CHECKS) --settings tests.lint_settings --no-cache --quiet ok ignore \
+	  --include-apps $(APPS) --ignore-name $(NEW_TABLES)
 
 deployable: $(READY)
 	@echo "== check --deploy"
