@@ -1,5 +1,6 @@
 """The part of the settings that hardens the pages: policy headers, cookies, the order of the middleware."""
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,6 +52,7 @@ def security_settings(
         proxies = env.number("PORTAL_TRUSTED_PROXIES", 0)
     is_https = urlsplit(base_url).scheme == "https"
     prefix = "__Host-" if is_https else ""
+    is_collected = Path(env.text("PORTAL_STATIC_ROOT", str(env.data_dir() / "static"))).is_dir()
     return {
         "MIDDLEWARE": list(MIDDLEWARE),
         "CONTENT_SECURITY_POLICY": {"DIRECTIVES": _policy(origin_of(issuer))},
@@ -77,9 +79,12 @@ def security_settings(
         "DATA_UPLOAD_MAX_MEMORY_SIZE": MEGABYTE,
         "STORAGES": {
             "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-            "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+            "staticfiles": {"BACKEND": "portal.web.storage.StaticFiles"},
         },
         "WHITENOISE_ALLOW_ALL_ORIGINS": False,
+        # Without collected files, as in a checkout, they are looked up at their sources.
+        "WHITENOISE_AUTOREFRESH": not is_collected,
+        "WHITENOISE_USE_FINDERS": not is_collected,
         "SHELL": {
             "organization": "portal.organization.selectors.current",
             "rights": "portal.accounts.policy.rights_of",

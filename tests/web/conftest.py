@@ -34,9 +34,6 @@ def site(base_url: str = "http://127.0.0.1:8000") -> override_settings:
             "LOGIN_URL": "/sign-in/",
             "TEMPLATES": _templates(),
             "SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies",
-            "STORAGES": {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}},
-            "WHITENOISE_AUTOREFRESH": True,
-            "WHITENOISE_USE_FINDERS": True,
             "SHELL": {"organization": "tests.web.sample.organization", "rights": "tests.web.sample.rights"},
         }
     )

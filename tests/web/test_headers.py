@@ -1,13 +1,17 @@
 """What every response carries: pages, regions, errors, downloads, static files, redirects."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.test import Client
+from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.management import call_command
+from django.test import Client, override_settings
 
 from portal.web.conf import MIDDLEWARE, security_settings
+from portal.web.storage import StaticFiles
 from tests.web.conftest import site
 
 PATHS = {
@@ -147,3 +151,14 @@ def test_reports_of_browsers_are_logged_once_and_short(
     [record] = caplog.records
     assert "\n" not in record.getMessage()
     assert len(record.getMessage()) < 400
+
+
+def test_static_files_are_served_from_their_sources_or_collected_for_good(tmp_path: Path) -> None:
+    assert staticfiles_storage.url("js/portal.js") == "/static/js/portal.js"
+    with site(), override_settings(STATIC_ROOT=tmp_path):
+        call_command("collectstatic", interactive=False, verbosity=0)
+        assert re.fullmatch(r"/static/js/portal\.[0-9a-f]{12}\.js", StaticFiles().url("js/portal.js"))
+        with override_settings(WHITENOISE_AUTOREFRESH=False, WHITENOISE_USE_FINDERS=False):
+            response = Client().head(StaticFiles().url("js/portal.js"))
+    assert response["Cache-Control"] == "max-age=315360000, public, immutable"
+    assert response["Content-Security-Policy"]
