@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from portal.decision import configuration, decide, reservation, usage
 from portal.decision.decide import Allowed, Refused
-from portal.gateway import bodies, documents, health, known, openapi
+from portal.gateway import bodies, documents, ext_authz, health, known, openapi
 from portal.lib import problems
 from portal.lib.errors import Unavailable
 from portal.lib.windows import rfc3339
@@ -117,6 +117,24 @@ def _authorize(environ: dict[str, Any]) -> _Answer:
     return _refuse(_refusal(answer, call))
 
 
+def _ext_authz(environ: dict[str, Any]) -> _Answer:
+    secret = ext_authz.gateway_secret(environ)
+    try:
+        call = ext_authz.read_call(environ, _secret(environ), _raw(environ))
+    except (bodies.Malformed, bodies.Invalid, _Problem) as error:
+        if known.gateway(secret) is None:
+            raise _Problem("gateway_unknown") from error
+        if isinstance(error, bodies.Malformed):
+            raise _Problem("malformed") from error
+        if isinstance(error, bodies.Invalid):
+            raise _Problem("invalid", errors=error.errors) from error
+        raise
+    answer = decide.authorize(secret, call)
+    if isinstance(answer, Allowed):
+        return 200, b"", "", ext_authz.headers(answer, call)
+    return _refuse(_refusal(answer, call))
+
+
 def _refusal(answer: Refused, call: decide.Call) -> _Problem:
     if answer.code == "limit_exceeded":
         document, wait = documents.limit_exceeded(
@@ -205,15 +223,16 @@ _ROUTES: dict[str, tuple[str, Callable[[dict[str, Any]], _Answer]]] = {
     "/readyz": ("GET", _readyz),
 }
 # These reach Postgres only when they must; a connection a request leaves behind is checked before its next use.
-_TOUCH_NOTHING = (_authorize, _livez, _openapi)
+_TOUCH_NOTHING = (_authorize, _ext_authz, _livez, _openapi)
 
 
 def _dispatch(environ: dict[str, Any]) -> _Answer:
-    route = _ROUTES.get(environ["PATH_INFO"])
+    path, asked = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+    # Envoy repeats the client's method and path behind the prefix.
+    route = (asked, _ext_authz) if path.startswith(ext_authz.PREFIX) else _ROUTES.get(path)
     if route is None:
         return _refuse(_Problem("not_found"))
     method, handler = route
-    asked = environ["REQUEST_METHOD"]
     if asked != method and not (asked == "HEAD" and method == "GET"):
         return _refuse(_Problem("method_not_allowed", headers=[("Allow", method)]))
     try:
