@@ -21,6 +21,7 @@ def find() -> str | None:
     return next(filter(None, map(shutil.which, _NAMES)), None)
 
 
+@pytest.hookimpl(tryfirst=True)  # before fixtures that would need it
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("browser") is None or find() is not None:
         return
