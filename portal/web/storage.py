@@ -1,9 +1,9 @@
 """Where the addresses of static files come from."""
 
-from whitenoise.storage import CompressedManifestStaticFilesStorage
+from whitenoise.storage import CompressedManifestStaticFilesStorage  # type: ignore[import-untyped]
 
 
-class StaticFiles(CompressedManifestStaticFilesStorage):
+class StaticFiles(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
     """Collected files have names that change with their content, so browsers keep them for good.
 
     In a checkout, where nothing was collected, files keep their names and come from their sources.
