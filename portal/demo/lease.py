@@ -116,6 +116,8 @@ class Lease:
             processes.stop(self.keeper, within=_STOPPING)
 
     def _start_keeper(self) -> None:
+        if self.keeper is not None:
+            processes.stop(self.keeper, within=_STOPPING)  # it has ended, and is buried here
         words = [sys.executable, "-m", "portal.demo.lease", str(self.data)]
         words += [] if self.durable else ["--not-durable"]
         words += ["--remove"] if self.remove else []
