@@ -32,7 +32,10 @@ def main() -> None:
         if env.is_embedded():
             directory = env.data_dir()
             if needs_servers and not {"-h", "--help"} & set(words):
-                from portal.demo.lease import ensure_servers
+                try:
+                    from portal.demo.lease import ensure_servers
+                except ModuleNotFoundError:
+                    sys.exit("Set DATABASE_URL and REDIS_URL: the embedded servers are not installed here.")
 
                 os.environ.update(stack.enter_context(ensure_servers(directory)))
                 os.environ["PORTAL_DATA_DIR"] = str(directory)
