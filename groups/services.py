@@ -4,6 +4,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from audit.actions import Action
@@ -11,6 +12,8 @@ from audit.actors import Actor, Target
 from audit.services import record
 from groups.models import Group, GroupMember
 from portal.accounts.models import Person
+from portal.decision import subjects
+from portal.decision.models import Subject
 from portal.decision.services import set_limit
 from portal.lib.errors import RuleBroken
 from portal.lib.names import checked_code, checked_name
@@ -50,82 +53,124 @@ def create_group(
     return group
 
 
-@transaction.atomic(durable=True)
 def delete_group(*, group: Group, actor: Actor, reason: str = "") -> None:
     """Delete a group that owns no project; its spend and audit entries stay."""
-    group = Group.objects.select_for_update().get(pk=group.pk)
-    if group.deleted:
-        raise RuleBroken(f"{group.name} is deleted already.")
-    owned = [project.code for project in group.projects.order_by("code")[:6]]
-    if owned:
-        names = ", ".join(owned[:5]) + (" and more" if len(owned) > 5 else "")
-        raise RuleBroken(f"{group.name} owns projects: {names}. Move them to another group first.")
-    for limit in Limit.objects.filter(scope_key=scopes.group(group.pk)):
-        set_limit(
-            scope_key=limit.scope_key,
-            label=label_of(group),
-            metric=limit.metric,
-            window=limit.window,
-            model=limit.model,
-            amount=None,
-            actor=actor,
-            reason="The group is deleted.",
-            target=target_of(group),
-        )
-    access = [entry.project.code for entry in group.project_access.select_related("project")]
-    group.project_access.all().delete()
-    GroupMember.objects.filter(group=group).delete()
-    group.deleted = timezone.now()
-    group.save(update_fields=["deleted"])
-    record(
-        Action.GROUP_DELETED,
-        actor=actor,
-        target=target_of(group),
-        group=group.pk,
-        changes={"code": (group.code, None), "name": (group.name, None), "access_to": (access, [])},
-        comment=reason,
-    )
-
-
-@transaction.atomic(durable=True)
-def set_members(*, group: Group, people: list[Person], actor: Actor) -> bool:
-    """Note whom the directory lists in the group; return whether that changed."""
-    now = {person.pk: person for person in people}
-    before = {member.person_id: member.person for member in group.members.select_related("person")}
-    joined, left = now.keys() - before.keys(), before.keys() - now.keys()
-    GroupMember.objects.filter(group=group, person__in=left).delete()
-    GroupMember.objects.bulk_create(
-        [GroupMember(group=group, person=now[pk]) for pk in joined], ignore_conflicts=True
-    )
-    Group.objects.filter(pk=group.pk).update(looked_up=timezone.now(), is_missing=False)
-    if joined or left:
+    with subjects.denying(), transaction.atomic(durable=True):
+        group = Group.objects.select_for_update().get(pk=group.pk)
+        if group.deleted:
+            raise RuleBroken(f"{group.name} is deleted already.")
+        owned = [project.code for project in group.projects.order_by("code")[:6]]
+        if owned:
+            names = ", ".join(owned[:5]) + (" and more" if len(owned) > 5 else "")
+            raise RuleBroken(f"{group.name} owns projects: {names}. Move them to another group first.")
+        for limit in Limit.objects.filter(scope_key=scopes.group(group.pk)):
+            set_limit(
+                scope_key=limit.scope_key,
+                label=label_of(group),
+                metric=limit.metric,
+                window=limit.window,
+                model=limit.model,
+                amount=None,
+                actor=actor,
+                reason="The group is deleted.",
+                target=target_of(group),
+            )
+        entries = list(group.project_access.select_related("project"))
+        access = [entry.project.code for entry in entries]
+        people = set(group.members.values_list("person", flat=True))
+        group.project_access.all().delete()
+        GroupMember.objects.filter(group=group).delete()
+        _publish_access({entry.project_id for entry in entries}, people)
+        group.deleted = timezone.now()
+        group.save(update_fields=["deleted"])
         record(
-            Action.GROUP_MEMBERS_CHANGED,
+            Action.GROUP_DELETED,
             actor=actor,
             target=target_of(group),
             group=group.pk,
-            changes={
-                "joined": (None, sorted(str(now[pk]) for pk in joined)),
-                "left": (sorted(str(before[pk]) for pk in left), None),
-            },
+            changes={"code": (group.code, None), "name": (group.name, None), "access_to": (access, [])},
+            comment=reason,
         )
+
+
+def set_members(*, group: Group, people: list[Person], actor: Actor) -> bool:
+    """Note whom the directory lists in the group; return whether that changed.
+
+    Whoever left and has access to a project through nothing else is refused there from the next call on.
+    """
+    now = {person.pk: person for person in people}
+    with subjects.denying(), transaction.atomic(durable=True):
+        group = Group.objects.select_for_update().get(pk=group.pk)
+        if group.deleted:
+            return False
+        before = {member.person_id: member.person for member in group.members.select_related("person")}
+        joined, left = now.keys() - before.keys(), before.keys() - now.keys()
+        GroupMember.objects.filter(group=group, person__in=left).delete()
+        GroupMember.objects.bulk_create(
+            [GroupMember(group=group, person=now[pk]) for pk in joined], ignore_conflicts=True
+        )
+        Group.objects.filter(pk=group.pk).update(looked_up=timezone.now(), is_missing=False)
+        if joined or left:
+            _publish_access(set(group.project_access.values_list("project", flat=True)), joined | left)
+            record(
+                Action.GROUP_MEMBERS_CHANGED,
+                actor=actor,
+                target=target_of(group),
+                group=group.pk,
+                changes={
+                    "joined": (None, sorted(str(now[pk]) for pk in joined)),
+                    "left": (sorted(str(before[pk]) for pk in left), None),
+                },
+            )
     return bool(joined or left)
 
 
-@transaction.atomic(durable=True)
 def note_groups_of(*, person: Person, entra_ids: Collection[UUID], actor: Actor) -> None:
     """Note which of the registered groups the directory lists the person in, as known at sign-in."""
-    now = set(Group.objects.current().filter(entra_id__in=entra_ids))
-    before = set(Group.objects.current().filter(entra_id__isnull=False, members__person=person))
-    GroupMember.objects.filter(person=person, group__in=before - now).delete()
-    GroupMember.objects.bulk_create(
-        [GroupMember(group=group, person=person) for group in now - before], ignore_conflicts=True
-    )
-    for group in now ^ before:
+    with subjects.denying(), transaction.atomic(durable=True):
+        now = set(Group.objects.current().filter(entra_id__in=entra_ids))
+        before = set(Group.objects.current().filter(entra_id__isnull=False, members__person=person))
+        GroupMember.objects.filter(person=person, group__in=before - now).delete()
+        GroupMember.objects.bulk_create(
+            [GroupMember(group=group, person=person) for group in now - before], ignore_conflicts=True
+        )
+        for group in now ^ before:
+            _publish_access(set(group.project_access.values_list("project", flat=True)), {person.pk})
+            record(
+                Action.GROUP_MEMBERS_CHANGED,
+                actor=actor,
+                target=target_of(group),
+                group=group.pk,
+                changes={"joined" if group in now else "left": (None, [str(person)])},
+            )
+
+
+@transaction.atomic(durable=True)
+def note_missing(*, group: Group, actor: Actor) -> None:
+    """Note that the directory no longer has the group; its members stay until somebody decides."""
+    changed = Group.objects.filter(pk=group.pk, is_missing=False).update(is_missing=True)
+    if changed:
         record(
             Action.GROUP_MEMBERS_CHANGED,
             actor=actor,
             target=target_of(group),
             group=group.pk,
-            changes={"joined" if group in now else "left": (None, [str(person)])},
+            changes={"in_directory": (True, False)},
+            comment="The directory no longer has the group.",
         )
+
+
+def _publish_access(projects: Collection[int], people: Collection[int]) -> None:
+    """Note on the people's tokens in the projects whether they still have access there."""
+    held = Subject.objects.filter(key__startswith="s:", data__project__in=projects, data__person__in=people)
+    for subject in held:
+        project, person = subject.data["project"], subject.data["person"]
+        is_member = (
+            Person.objects.filter(pk=person)
+            .filter(
+                Q(memberships__project=project) | Q(group_memberships__group__project_access__project=project)
+            )
+            .exists()
+        )
+        if is_member != subject.data["is_member"]:
+            subjects.set_membership([subject.key[2:]], is_member=is_member)

@@ -115,7 +115,10 @@ def _credentials(projects: Sequence[int], relation: str) -> dict[int, tuple[int,
 def matching(
     rows: Sequence[ProjectRow], *, text: str = "", group: str = "", owner: str = "", state: str = ""
 ) -> list[ProjectRow]:
-    """Return the rows that fit every filter given; ``active`` includes those near a limit or blocked."""
+    """Return the rows that fit every filter given; ``active`` includes those near a limit or blocked.
+
+    Archived projects are shown only when asked for.
+    """
     text = text.casefold()
     return [
         row
@@ -123,7 +126,7 @@ def matching(
         if (not text or text in row.name.casefold() or text in row.code)
         and (not group or row.group_code == group)
         and (not owner or owner in row.owners)
-        and (not state or state in (row.standing, row.state))
+        and (state in (row.standing, row.state) if state else row.state != Project.State.ARCHIVED)
     ]
 
 

@@ -1,6 +1,26 @@
-"""Addresses of the pages."""
+"""Addresses of the project pages."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from projects.views import credentials, detail, limits, listing, members, state
 
 app_name = "projects"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", listing.project_list, name="list"),
+    path("export/", listing.export, name="export"),
+    path("new/", listing.new, name="new"),
+    path("new/code/", listing.suggest, name="suggest"),
+    path("<slug:code>/", detail.overview, name="detail"),
+    path("<slug:code>/tokens/", credentials.tokens, name="tokens"),
+    path("<slug:code>/keys/", credentials.keys, name="keys"),
+    path("<slug:code>/members/", members.members, name="members"),
+    path("<slug:code>/members/add/", members.add, name="add_member"),
+    path("<slug:code>/members/<int:pk>/remove/", members.remove, name="remove_member"),
+    path("<slug:code>/groups/add/", members.admit, name="admit_group"),
+    path("<slug:code>/groups/<slug:group>/remove/", members.exclude, name="exclude_group"),
+    path("<slug:code>/limits/", limits.limits, name="limits"),
+    path("<slug:code>/limits/preview/", limits.preview, name="preview"),
+    path("<slug:code>/activity/", detail.activity, name="activity"),
+    path("<slug:code>/settings/", state.settings, name="settings"),
+    path("<slug:code>/state/<slug:state>/", state.change, name="state"),
+]

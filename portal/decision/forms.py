@@ -10,7 +10,7 @@ from audit.actors import Actor
 from portal.decision import limits
 from portal.decision.limits import Cell, LimitsChanged, LimitSheet, Preview
 from portal.lib.errors import RuleBroken
-from portal.lib.money import format_money
+from portal.lib.money import currency_sign, format_money
 from portal.spend.selectors import Calendar
 from portal.web.forms import CountField, MoneyField, PortalForm
 
@@ -43,7 +43,7 @@ class LimitForm(PortalForm):
     @property
     def symbol(self) -> str:
         """The sign that stands before an amount."""
-        return format_money(0, self.currency, 0).rstrip("0").strip()
+        return currency_sign(self.currency)
 
     @property
     def amounts(self) -> list[tuple[forms.BoundField, str, str]]:

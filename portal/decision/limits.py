@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from django.db import transaction
 
 from audit.actors import Actor, Target
+from portal.accounts.models import Person
 from portal.decision import valkey
 from portal.decision.services import lock_limits, set_limit, shown_amount
 from portal.lib.errors import RuleBroken, Unavailable
@@ -111,11 +112,8 @@ def read_amounts(cells: Sequence[Cell], *, lock: bool = False) -> dict[str, Limi
     return {name: row for name, row in found.items() if name is not None}
 
 
-def chain(places: Sequence[Place], calendar: Calendar, names: Mapping[int, str] | None = None) -> list[Level]:
-    """Return how each place stands; one for each user shows the user who spent the most this month.
-
-    `names` tells the names of people by id.
-    """
+def chain(places: Sequence[Place], calendar: Calendar) -> list[Level]:
+    """Return how each place stands; one for each user shows the user who spent the most this month."""
     exact = [place.scope_key for place in places if not place.scope_key.endswith(":*")]
     used = selectors.today_and_month(exact, calendar)
     limits = selectors.limits_on([place.scope_key for place in places])
@@ -132,8 +130,8 @@ def chain(places: Sequence[Place], calendar: Calendar, names: Mapping[int, str] 
                 continue
             top = selectors.today_and_month_within(place.scope_key[:-1], calendar, most=1)
             for key, of_top in top.items():
-                standing, person = of_top, int(key.rsplit(":", 1)[1])
-                detail = f"Highest: {names[person]}" if names and person in names else place.detail
+                standing, person = of_top, Person.objects.filter(pk=int(key.rsplit(":", 1)[1])).first()
+                detail = f"Highest: {person}" if person else place.detail
                 place = Place(place.scope_key, place.name, detail, place.icon)
         standing = standing or TodayAndMonth()
         shown = {("spend", "day"), ("spend", "month"), ("requests", "minute"), ("tokens", "minute")}

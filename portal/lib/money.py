@@ -51,6 +51,11 @@ def half_even(numerator: int, denominator: int) -> int:
     return quotient
 
 
+def currency_sign(currency: str) -> str:
+    """Return the sign that stands before an amount: ``$``, ``CHF``."""
+    return _SYMBOLS.get(currency, currency).strip()
+
+
 def format_money(nano: int, currency: str = "USD", digits: int = 2) -> str:
     """Return the amount for a page, rounded half to even at display only: ``$1,264.38``, ``under $0.01``."""
     symbol = _SYMBOLS.get(currency, f"{currency} ")

@@ -1,0 +1,184 @@
+"""Forms of the project pages; their choices hold only what the person may reach."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from groups.access import groups_with
+from groups.models import Group
+from portal.accounts.models import Person
+from portal.accounts.pickers import PersonField
+from portal.accounts.policy import Right
+from portal.spend.models import ModelAlias, Price
+from portal.web.forms import MoneyField, PortalForm
+from portal.web.tables import FilterForm
+from projects.models import GroupAccess, Membership, Project, ProjectQuerySet
+
+STATES = [
+    ("", "Any state"),
+    ("active", "Active"),
+    ("near", "Near a limit"),
+    ("blocked", "Blocked"),
+    ("paused", "Paused"),
+    ("archived", "Archived"),
+]
+
+
+class ProjectFilters(FilterForm):
+    """The filters above the list; `groups` (code, name) and `owners` are those of the projects shown."""
+
+    q = forms.CharField(label="Search by name or code", max_length=100)
+    group = forms.ChoiceField(label="Group")
+    owner = forms.ChoiceField(label="Owner")
+    state = forms.ChoiceField(label="State", choices=STATES)
+
+    def __init__(self, query: Any, *, groups: list[tuple[str, str]], owners: list[str]) -> None:
+        super().__init__(query)
+        self.fields["group"].choices = [("", "All groups"), *groups]  # type: ignore[attr-defined]
+        self.fields["owner"].choices = [("", "All owners"), *((o, o) for o in owners)]  # type: ignore[attr-defined]
+        self.full_clean()
+
+
+class ModelListField(forms.CharField):
+    """Names of models, one a line; empty is None: every model that has a price."""
+
+    widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"})
+
+    def clean(self, value: Any) -> list[str] | None:  # type: ignore[override]
+        """Return the names, each of a model that has a price (``name*`` stands for all that begin so)."""
+        names = list(dict.fromkeys((super().clean(value) or "").replace(",", "\n").split()))
+        priced = set(Price.objects.values_list("model", flat=True)) | set(
+            ModelAlias.objects.values_list("alias", flat=True)
+        )
+        unknown = [
+            name
+            for name in names
+            if not (
+                any(known.startswith(name[:-1]) for known in priced) if name.endswith("*") else name in priced
+            )
+        ]
+        if unknown:
+            raise ValidationError(f"The price book has no {unknown[0]}. Remove it, or have it priced first.")
+        return names or None
+
+
+class ProjectForm(PortalForm):
+    """A new project."""
+
+    name = forms.CharField(label="Name", max_length=120)
+    code = forms.CharField(
+        label="Code",
+        max_length=40,
+        required=False,
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false"}),
+        help_text="Small letters, digits and hyphens. Left empty, it is made from the name.",
+    )
+    group = forms.ModelChoiceField(Group.objects.none(), label="Group", empty_label="No group")
+    description = forms.CharField(
+        label="Description", required=False, max_length=2000, widget=forms.Textarea(attrs={"rows": 2})
+    )
+    owners = PersonField(label="Owners", required=False, several=True)
+    daily_limit = MoneyField(label="Daily limit", required=False)
+    monthly_limit = MoneyField(label="Monthly limit", required=False)
+    allowed_models = ModelListField(
+        label="Allowed models",
+        required=False,
+        help_text="One a line. Leave empty for every model that has a price.",
+    )
+
+    def __init__(self, *args: Any, person: Person, needs_group: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        group = self.fields["group"]
+        group.queryset = groups_with(person, Right.CREATE_PROJECT)  # type: ignore[attr-defined]
+        group.required = needs_group
+        if not needs_group:
+            group.help_text = "May be chosen later."
+
+
+class SettingsForm(PortalForm):
+    """What can be changed about a project; who may not set its limits changes name and description only."""
+
+    name = forms.CharField(label="Name", max_length=120)
+    description = forms.CharField(
+        label="Description", required=False, max_length=2000, widget=forms.Textarea(attrs={"rows": 3})
+    )
+    group = forms.ModelChoiceField(
+        Group.objects.none(),
+        label="Group",
+        required=False,
+        empty_label="No group",
+        help_text="What was spent before stays with the group it was spent under.",
+    )
+    cost_centre = forms.CharField(label="Cost centre", required=False, max_length=60)
+    allowed_models = ModelListField(
+        label="Allowed models",
+        required=False,
+        help_text="One a line. Leave empty for every model that has a price.",
+    )
+
+    def __init__(self, *args: Any, project: Project, person: Person, can_govern: bool, **kwargs: Any) -> None:
+        initial = {
+            "name": project.name,
+            "description": project.description,
+            "group": project.group_id,
+            "cost_centre": project.cost_centre,
+            "allowed_models": "\n".join(project.allowed_models or []),
+        }
+        super().__init__(*args, initial=initial, **kwargs)
+        if not can_govern:
+            for name in ("group", "cost_centre", "allowed_models"):
+                del self.fields[name]
+            return
+        groups = groups_with(person, Right.CREATE_PROJECT)
+        self.fields["group"].queryset = groups  # type: ignore[attr-defined]
+        if project.group_id and not groups.filter(pk=project.group_id).exists():
+            del self.fields["group"]
+
+
+class MemberForm(PortalForm):
+    """Add people to a project; owners are added by those who govern it."""
+
+    people = PersonField(label="People", several=True)
+    role = forms.ChoiceField(label="As", choices=Membership.Role.choices, initial=Membership.Role.MEMBER)
+
+    def __init__(self, *args: Any, can_govern: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not can_govern:
+            del self.fields["role"]
+
+
+class GroupAccessForm(PortalForm):
+    """Give a group access to a project."""
+
+    group = forms.ModelChoiceField(
+        Group.objects.none(),
+        label="Group",
+        empty_label="Choose a group",
+        help_text="Its members may hold user tokens in this project.",
+    )
+
+    def __init__(self, *args: Any, project: Project, person: Person, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        admitted = GroupAccess.objects.filter(project=project).values("group")
+        self.fields["group"].queryset = groups_with(person).exclude(pk__in=admitted)  # type: ignore[attr-defined]
+
+
+class ReasonForm(PortalForm):
+    """Why, for the audit log."""
+
+    reason = forms.CharField(
+        label="Reason", required=False, max_length=300, help_text="Kept in the audit log."
+    )
+
+
+class ChooseProjectForm(PortalForm):
+    """The first step: which project."""
+
+    project = forms.ModelChoiceField(
+        Project.objects.none(), label="Project", empty_label="Choose a project", to_field_name="code"
+    )
+
+    def __init__(self, *args: Any, projects: ProjectQuerySet, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["project"].queryset = projects.exclude(state=Project.State.ARCHIVED)  # type: ignore[attr-defined]

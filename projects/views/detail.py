@@ -1,0 +1,110 @@
+"""The first page of a project, and what was done to it."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from apikeys.models import ApiKey
+from portal.accounts.access import person_of, require
+from portal.accounts.models import Person
+from portal.accounts.policy import Right
+from portal.decision.limits import chain, deciding
+from portal.lib.problems import PROBLEMS
+from portal.lib.windows import midnight, to_datetime
+from portal.organization.selectors import current as current_organization
+from portal.spend import scopes, selectors
+from portal.spend.models import Refusal
+from portal.web.charts import Outlook, month_chart
+from portal.web.htmx import render_page_or_region
+from portal.web.pagination import page_of
+from projects.access import get_project, rights_in
+from projects.models import Project
+from projects.pages import page_context, sheet_of
+from projects.selectors import activity_of, month_of
+
+TOP = 6
+
+
+@require_GET
+@require(Right.SEE_PROJECTS)
+def overview(request: HttpRequest, code: str) -> HttpResponse:
+    """Show how the project stands: what it spends, what stops it first, who spends."""
+    project = get_project(request, code)
+    context = page_context(request, project, "detail")
+    organization, calendar = current_organization(), context["calendar"]
+    month = month_of(scopes.project(project.pk), calendar)
+    levels = [level for level in chain(sheet_of(project, organization).places, calendar) if not level.is_each]
+    day_began = to_datetime(midnight(calendar.today, calendar.zone))
+    context |= {
+        "month": month,
+        "runs_out": month.reaches(context["month_limit"]),
+        "burn": month_chart(
+            "burn",
+            f"{calendar.today:%B} spend against limit",
+            first=calendar.first,
+            spent=month.spent,
+            today_part=calendar.day_per_mille / 1000,
+            outlook=Outlook(month.expected, month.low, month.high),
+            limit=context["month_limit"],
+            currency=organization.currency,
+        ),
+        "levels": levels[::-1],
+        "deciding": deciding(levels),
+        "refused_today": selectors.refused_since(day_began, project=project.pk),
+        "models": selectors.usage_by_model(
+            scopes.project(project.pk), calendar.first, calendar.after, most=TOP
+        ),
+        "refusals": _refusals(project) if context["can"]["see_refusals"] else None,
+        "changes": activity_of(project)[:5] if context["can"]["see_audit"] else None,
+        "spenders": _spenders(project, calendar)
+        if rights_in(person_of(request), project)["see_refusals"]
+        else None,
+    }
+    return render(request, "projects/overview.html", context)
+
+
+def _spenders(project: Project, calendar: selectors.Calendar) -> list[dict[str, Any]]:
+    """Return the people and keys that spent the most this month."""
+    people = selectors.today_and_month_within(f"pu:{project.pk}:", calendar, most=TOP)
+    keys = {scopes.credential(key.key_id): key for key in ApiKey.objects.filter(project=project)}
+    used = people | selectors.today_and_month(keys, calendar)
+    each = selectors.spend_limits([scopes.project_each_user(project.pk)])
+    limits = selectors.spend_limits(used)
+    names = Person.objects.in_bulk([int(key.rsplit(":", 1)[1]) for key in people])
+    rows = []
+    for key, spent in sorted(used.items(), key=lambda item: -item[1].month)[:TOP]:
+        holder = keys.get(key)
+        person = None if holder else names.get(int(key.rsplit(":", 1)[1]))
+        general = (None, None) if holder else each.get(scopes.project_each_user(project.pk), (None, None))
+        day_limit, month_limit = limits.get(key, general)
+        rows.append(
+            {
+                "name": holder.name if holder else str(person or "Somebody who left"),
+                "detail": f"API key …{holder.hint[-4:]}" if holder else person.email if person else "",
+                "used": spent,
+                "day_limit": day_limit,
+                "month_limit": month_limit,
+            }
+        )
+    return rows
+
+
+def _refusals(project: Project) -> list[dict[str, Any]]:
+    rows = Refusal.objects.filter(project=project.pk, is_observed=False).order_by(
+        "-occurred", "-decision_id"
+    )[:5]
+    return [{"row": row, "title": PROBLEMS.get(row.code, (0, row.code, ""))[1]} for row in rows]
+
+
+@require_GET
+@require(Right.SEE_PROJECTS)
+def activity(request: HttpRequest, code: str) -> HttpResponse:
+    """Show the audit entries of the project."""
+    project = get_project(request, code, need=Right.SEE_AUDIT)
+    context = page_context(request, project, "activity")
+    context["page"] = page_of(
+        activity_of(project), order=("-occurred", "-id"), cursor=request.GET.get("cursor", "")
+    )
+    return render_page_or_region(request, "projects/activity.html", "projects/_activity_table.html", context)

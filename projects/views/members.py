@@ -1,0 +1,155 @@
+"""The people of a project, and the groups that have access to it."""
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods
+
+from groups.models import Group
+from portal.accounts.access import person_of, refuse_unless, require
+from portal.accounts.actors import actor_of
+from portal.accounts.policy import Right
+from portal.accounts.services import person_in_directory
+from portal.lib.errors import RuleBroken
+from portal.web.htmx import render_dialog, render_page_or_region, saved
+from portal.web.pagination import page_of
+from projects import services
+from projects.access import get_project, rights_in
+from projects.forms import GroupAccessForm, MemberForm, ReasonForm
+from projects.models import Membership
+from projects.pages import page_context
+from projects.selectors import memberships_of
+
+REGION = "member-table"
+
+
+@require_GET
+@require(Right.SEE_PROJECTS)
+def members(request: HttpRequest, code: str) -> HttpResponse:
+    """Show owners, members and groups with access."""
+    project = get_project(request, code)
+    context = page_context(request, project, "members")
+    context |= {
+        "page": page_of(
+            memberships_of(project),
+            order=("-role", "person__name"),
+            cursor=request.GET.get("cursor", ""),
+        ),
+        "admitted": project.group_access.select_related("group").order_by("group__name"),
+    }
+    return render_page_or_region(request, "projects/members.html", "projects/_member_table.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.SEE_PROJECTS)
+def add(request: HttpRequest, code: str) -> HttpResponse:
+    """Add people found in the directory."""
+    project = get_project(request, code, need=Right.MANAGE_MEMBERS)
+    can_govern = rights_in(person_of(request), project)["set_limits"]
+    form, back = (
+        MemberForm(request.POST or None, can_govern=can_govern),
+        reverse("projects:members", args=[code]),
+    )
+    if form.is_valid():
+        actor, people = actor_of(request), form.cleaned_data["people"]
+        try:
+            for found in people:
+                person = person_in_directory(found=found, actor=actor)
+                role = form.cleaned_data.get("role", Membership.Role.MEMBER)
+                services.add_member(project=project, person=person, role=role, actor=actor)
+            toast = f"{people[0].name} added" if len(people) == 1 else f"{len(people)} people added"
+            return saved(request, to=back, toast=toast, refresh=[REGION])
+        except RuleBroken as broken:
+            form.add_broken_rule(broken)
+    return render_dialog(
+        request,
+        "projects/member_dialog.html",
+        {"form": form, "project": project},
+        title=f"Add people to {project.name}",
+        back=back,
+        status=422 if form.errors else 200,
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.SEE_PROJECTS)
+def remove(request: HttpRequest, code: str, pk: int) -> HttpResponse:
+    """Take a person out of the project; an owner only by those who govern it."""
+    project = get_project(request, code, need=Right.MANAGE_MEMBERS)
+    membership = get_object_or_404(project.memberships.select_related("person"), person=pk)
+    if membership.role == Membership.Role.OWNER:
+        can_govern = rights_in(person_of(request), project)["set_limits"]
+        refuse_unless(can_govern, request, Right.SET_LIMITS, services.target_of(project))
+    form, back = ReasonForm(request.POST or None), reverse("projects:members", args=[code])
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.remove_member(
+                project=project,
+                person=membership.person,
+                actor=actor_of(request),
+                reason=form.cleaned_data["reason"],
+            )
+            return saved(request, to=back, toast=f"{membership.person} removed", refresh=[REGION])
+        except RuleBroken as broken:
+            form.add_broken_rule(broken)
+    tokens = project.tokens.active().filter(person=membership.person)  # type: ignore[attr-defined]
+    return render_dialog(
+        request,
+        "projects/remove_dialog.html",
+        {"form": form, "project": project, "person": membership.person, "tokens": tokens.count()},
+        title=f"Remove {membership.person} from {project.name}?",
+        back=back,
+        status=422 if form.errors else 200,
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.SEE_PROJECTS)
+def admit(request: HttpRequest, code: str) -> HttpResponse:
+    """Give a group access to the project."""
+    project = get_project(request, code, need=Right.MANAGE_MEMBERS)
+    person, back = person_of(request), reverse("projects:members", args=[code])
+    form = GroupAccessForm(request.POST or None, project=project, person=person)
+    if form.is_valid():
+        try:
+            group = form.cleaned_data["group"]
+            services.admit_group(project=project, group=group, actor=actor_of(request))
+            return saved(request, to=back, toast=f"{group.name} has access", refresh=[REGION])
+        except RuleBroken as broken:
+            form.add_broken_rule(broken)
+    return render_dialog(
+        request,
+        "projects/admit_dialog.html",
+        {"form": form, "project": project},
+        title=f"Give a group access to {project.name}",
+        back=back,
+        status=422 if form.errors else 200,
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.SEE_PROJECTS)
+def exclude(request: HttpRequest, code: str, group: str) -> HttpResponse:
+    """End the access of a group."""
+    project = get_project(request, code, need=Right.MANAGE_MEMBERS)
+    found = Group.objects.filter(project_access__project=project, code=group).first()
+    if found is None:
+        raise Http404
+    form, back = ReasonForm(request.POST or None), reverse("projects:members", args=[code])
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.exclude_group(
+                project=project, group=found, actor=actor_of(request), reason=form.cleaned_data["reason"]
+            )
+            return saved(request, to=back, toast=f"{found.name} has no access any more", refresh=[REGION])
+        except RuleBroken as broken:
+            form.add_broken_rule(broken)
+    holders = project.tokens.active().filter(group=found)  # type: ignore[attr-defined]
+    return render_dialog(
+        request,
+        "projects/exclude_dialog.html",
+        {"form": form, "project": project, "group": found, "tokens": holders.count()},
+        title=f"End the access of {found.name}?",
+        back=back,
+        status=422 if form.errors else 200,
+    )
