@@ -1,6 +1,7 @@
 """Compare counters, roll-ups and limits: find drift and repair it, find limits that are near or over."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -77,7 +78,7 @@ def _read() -> _Reading:
     counted: dict[str, list[int] | None] = {}
     for start in range(0, len(keys), 1000):
         part = keys[start : start + 1000]
-        answer = decide.in_step(lambda _c, _n, part=part: valkey.call("read", *part))
+        answer = decide.ask("read", *part)
         counted.update(zip(part, answer[1:], strict=True))
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -212,9 +213,9 @@ def _alert(standing: Standing, actor: Actor) -> int:
     return raised
 
 
-def reserved_differences() -> list[Difference]:
-    """Return the counters whose reserved amount is not the sum of their open reservations."""
-    answer = decide.in_step(lambda _c, _n: valkey.call("reserved"))
+def reserved_differences(counters: Iterable[str]) -> list[Difference]:
+    """Return the counters, named or held on, whose reserved amount is not the sum of their open reservations."""
+    answer = decide.ask("reserved", *counters)
     return [Difference(row[0].decode(), row[1] * BASE + row[2], row[3] * BASE + row[4]) for row in answer[1:]]
 
 
@@ -223,8 +224,8 @@ def rollup_differences() -> list[tuple[str, Any]]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(l.day, r.day), l.calls, l.spend, r.calls, r.spend FROM"
-            " (SELECT day, sum(calls)::bigint AS calls, sum(spend)::bigint AS spend FROM ledger GROUP BY day) AS l"
-            " FULL JOIN (SELECT day, sum(calls)::bigint AS calls, sum(spend)::bigint AS spend FROM spend_rollup"
+            " (SELECT day, sum(calls)::bigint AS calls, sum(spend) AS spend FROM ledger GROUP BY day) AS l"
+            " FULL JOIN (SELECT day, sum(calls)::bigint AS calls, sum(spend) AS spend FROM spend_rollup"
             " WHERE scope_key = 'o' GROUP BY day) AS r ON r.day = l.day"
             " WHERE l.calls IS DISTINCT FROM r.calls OR l.spend IS DISTINCT FROM r.spend ORDER BY 1"
         )
@@ -235,8 +236,8 @@ def reconcile() -> dict[str, list[Any]]:
     """Compare counters with roll-ups and inbox, and roll-ups with the ledger; three lists, empty when all agree."""
     try:
         rebuild.ensure_ready()
-        found, _ = differences()
-        reserved = reserved_differences()
+        found, reading = differences()
+        reserved = reserved_differences(reading.counters)
     except Unavailable as error:
         raise Unavailable(f"the counters cannot be read: {error}") from error
     return {

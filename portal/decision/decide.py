@@ -149,6 +149,11 @@ def in_step(attempt: Callable[[Configuration, int], list[Any]]) -> list[Any]:
     raise Unavailable("the decision state keeps changing")
 
 
+def ask(function: str, *arguments: Any) -> list[Any]:
+    """Call a function that depends on no configuration; rebuild first if the decision state is missing."""
+    return in_step(lambda _configuration, _now: valkey.call(function, *arguments))
+
+
 def _address_bits(address: str | None) -> str:
     if not address:
         return ""
@@ -261,7 +266,7 @@ def check_gateway(secret: str) -> tuple[str, int] | None:
     if parsed is None or parsed.kind != "gateway":
         return None
     arguments = digest_arguments(secret)
-    answer = in_step(lambda config, now: valkey.call("gateway", parsed.key_id, *arguments))
+    answer = ask("gateway", parsed.key_id, *arguments)
     if answer[0] != b"ok":
         return None
     configuration.current(answer[2])
@@ -270,14 +275,12 @@ def check_gateway(secret: str) -> tuple[str, int] | None:
 
 def release(held: reservation.Reservation) -> None:
     """Give a reservation back because the call was never sent; nothing happens when it is gone."""
-    in_step(lambda config, now: valkey.call("release", held.key, settings.TOMBSTONE_SECONDS))
+    ask("release", held.key, settings.TOMBSTONE_SECONDS)
 
 
-def extend(held: reservation.Reservation) -> int | None:
+def extend(held: reservation.Reservation, *, now_ms: int | None = None) -> int | None:
     """Renew a reservation; return when it expires now (milliseconds), or None when it is settled or expired."""
-    answer = in_step(
-        lambda config, now: valkey.call("extend", held.key, settings.RESERVATION_SECONDS * 1000, "")
-    )
+    answer = ask("extend", held.key, settings.RESERVATION_SECONDS * 1000, now_ms or "")
     return answer[1] if answer[0] == b"ok" else None
 
 

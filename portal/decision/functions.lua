@@ -4,12 +4,13 @@
 --
 -- Keys (all on one primary):
 --   meta          {epoch, configuration version}; absent after a loss of data: then nothing is decided
---   s:ID  p:PK  w:ID   credential, project, gateway       d:KEY   a deny mark: the code to refuse with
+--   s:ID  p:PK  w:ID   credential, project, gateway       d:KEY   a deny mark: code|version it waits for
 --   l:SCOPE       the limits of a scope                   k:SCOPE|METRIC|WINDOW|MODEL  a counter
 --   r:GATEWAY:H   a reservation, later its tombstone      x       open reservations by expiry
 --   a:SEQ         a usage row already counted             refused refusals on their way to Postgres
 --   seen          last use: ID -> seconds|gateway|address   cfg, cfgv  the configuration and its version
 --   rebuilding    the epoch of a rebuild under way
+--   watch, watched  who is about to publish new limits, and the usage rows counted meanwhile
 --
 -- Amounts are pairs (hi, lo) with hi * 1e9 + lo, 0 <= lo < 1e9: Lua numbers are doubles, exact only to 2^53, and
 -- sums must stay exact to 1e21 nano-units.
@@ -135,8 +136,9 @@ local function load_counters(limits, starts)
   for i, l in ipairs(limits) do keys[i] = l.key end
   local packed = redis.call('MGET', unpack(keys))
   for i, l in ipairs(limits) do
-    l.start = starts[l.window] or 0
-    l.counter = turn(packed[i] and cmsgpack.unpack(packed[i]), l.window, l.start)
+    l.counter = turn(packed[i] and cmsgpack.unpack(packed[i]), l.window, starts[l.window] or 0)
+    -- A clock that stepped back finds a later window: what is held must name the window it is held in.
+    l.start = l.window == 'none' and 0 or l.counter[1]
   end
 end
 
@@ -239,7 +241,7 @@ local function let_go(r, used)
 end
 
 local function refuse_credential(d, s, now)
-  if d then return d end
+  if d then return string.match(d, '^[^|]*') end
   if s[5] ~= 'active' then return 'credential_' .. s[5] end
   if s[6] ~= 0 and s[6] * 1000 <= now then return 'credential_expired' end
   return nil
@@ -408,58 +410,66 @@ local function seen_by(counter, xid)
   return true
 end
 
+-- Add one usage row to the counter of one limit. A row whose window has ended, or that the snapshot behind the
+-- counter has seen, changes nothing.
+local function book(l, e, starts)
+  local packed = redis.call('GET', l.key)
+  local start = starts[l.window]
+  local c = turn(packed and cmsgpack.unpack(packed), l.window, start)
+  local ah, al = e[5], e[6]
+  if l.metric == 'tokens' then ah, al = e[8], e[9]
+  elseif l.metric == 'requests' then ah, al = add(0, 0, 0, e[7]) end
+  if l.window == 'minute' then
+    local value = ah * BASE + al
+    if c[1] == start then c[2] = math.max(0, c[2] + value)
+    elseif c[1] == start + 60 then c[3] = math.max(0, c[3] + value) end
+    c[4] = c[4] + 1
+  elseif c[1] == start and not seen_by(c, e[2]) then
+    c[2], c[3] = add(c[2], c[3], ah, al)
+    c[6] = c[6] + 1
+  else
+    return
+  end
+  redis.call('SET', l.key, cmsgpack.pack(c))
+end
+
+local function row_limits(e)
+  return gather({group = e[10], project = e[11], person = e[12], draws = e[13], credential = e[14], model = e[15]}),
+    {day = e[16], week = e[17], month = e[18], minute = math.floor(e[4] / 60) * 60}
+end
+
 -- Count usage rows that Postgres has committed, each once. ARGV: 1 seconds a tombstone is kept · then JSON arrays:
 -- {seq, xid, reservation key or '', moment s, spend hi, lo, calls, tokens hi, lo, group, project, person, draws,
 -- credential, model, day start, week start, month start}
 local function settle(_, A)
   if not meta() then return {'rebuild'} end
-  local answers = {'ok'}
+  local answers, is_watched = {'ok'}, redis.call('EXISTS', 'watch') == 1
   for n = 2, #A do
     local e = cjson.decode(A[n])
     local mark = 'a:' .. string.format('%.0f', e[1])
     local answer = 'seen'
     if redis.call('SET', mark, '1', 'NX', 'EX', 604800) then
       answer = 'counted'
-      local tokens = e[8] * BASE + e[9]
+      if is_watched then redis.call('RPUSH', 'watched', A[n]) end
       local r = e[3] ~= '' and record_of(e[3])
       local was_open = r and r[1] == 'open'
       if was_open then
-        let_go(r, {e[7], tokens})
+        let_go(r, {e[7], e[8] * BASE + e[9]})
         r[1] = 'settled'
         r[16] = {}
         keep(e[3], r, A[1])
         redis.call('ZREM', 'x', e[3])
         answer = 'settled'
       end
-      local limits = gather({group = e[10], project = e[11], person = e[12], draws = e[13], credential = e[14],
-        model = e[15]})
-      local starts = {day = e[16], week = e[17], month = e[18], minute = math.floor(e[4] / 60) * 60}
+      local limits, starts = row_limits(e)
       for _, l in ipairs(limits) do
-        local start = starts[l.window]
-        if l.window ~= 'none' and not (l.window == 'minute' and was_open) and l.metric ~= 'concurrency' then
-          local packed = redis.call('GET', l.key)
-          local c = turn(packed and cmsgpack.unpack(packed), l.window, start)
-          local ah, al = e[5], e[6]
-          if l.metric == 'requests' then ah, al = 0, e[7] elseif l.metric == 'tokens' then ah, al = e[8], e[9] end
-          if l.metric == 'requests' and al < 0 then ah, al = -1, BASE + al end
-          if l.window == 'minute' then
-            local value = ah * BASE + al
-            if c[1] == start then c[2] = math.max(0, c[2] + value)
-            elseif c[1] == start + 60 then c[3] = math.max(0, c[3] + value) end
-            c[4] = c[4] + 1
-            redis.call('SET', l.key, cmsgpack.pack(c))
-          elseif c[1] == start then
-            if not seen_by(c, e[2]) then
-              c[2], c[3] = add(c[2], c[3], ah, al)
-              c[6] = c[6] + 1
-              redis.call('SET', l.key, cmsgpack.pack(c))
-            end
-          end
-        end
+        -- In a sliding minute the used part of a reservation has stayed where it was held.
+        if l.window ~= 'none' and not (l.window == 'minute' and was_open) then book(l, e, starts) end
       end
     end
     answers[n] = answer
   end
+  if is_watched then redis.call('EXPIRE', 'watched', 60) end
   return answers
 end
 
@@ -533,24 +543,30 @@ local function decode(text)
   return d
 end
 
--- Write subjects; an older version never replaces a newer one, and a newer one lifts the deny mark.
--- ARGV: triples of key, version, JSON
+local function mark_version(mark)
+  return mark and tonumber(string.match(mark, '|(%d+)$')) or 0
+end
+
+-- Write subjects; an older version never replaces a newer one. A deny mark goes when the version it was set for, or
+-- a later one, has come. ARGV: triples of key, version, JSON
 local function put(_, A)
   for n = 1, #A, 3 do
-    local version = tonumber(A[n + 1])
+    local version, mark = tonumber(A[n + 1]), 'd:' .. A[n]
     if newer(A[n], version) then
       redis.call('SET', A[n], cmsgpack.pack(pack_subject(A[n], version, decode(A[n + 2]))))
-      redis.call('DEL', 'd:' .. A[n])
+      local held = redis.call('GET', mark)
+      if held and mark_version(held) <= version then redis.call('DEL', mark) end
     end
   end
   return {'ok'}
 end
 
--- Lift a deny mark after a change that did not happen. ARGV: pairs of key and the version the record still has
+-- Lift deny marks after a change that did not happen, but no mark of a later change. ARGV: pairs of key and the
+-- version the change would have had
 local function undeny(_, A)
   for n = 1, #A, 2 do
-    local r = record_of(A[n])
-    if not r or r[1] <= tonumber(A[n + 1]) then redis.call('DEL', 'd:' .. A[n]) end
+    local mark = redis.call('GET', 'd:' .. A[n])
+    if mark_version(mark) == tonumber(A[n + 1]) then redis.call('DEL', 'd:' .. A[n]) end
   end
   return {'ok'}
 end
@@ -570,26 +586,25 @@ local function put_configuration(_, A)
   return {'ok'}
 end
 
--- Add what open reservations hold on the limits of one set (or of all). Counters in reset begin anew; on others a
--- reservation that is already counted is left alone.
-local function recount(set, reset, from, to, starts)
+-- Hold what open reservations hold on the counters for which `wanted(limit, is held there)` says so. With `anew` what
+-- they held before counts for nothing: all counters are new.
+local function recount(wanted, anew, from, to, starts)
   local count = 0
   for _, key in ipairs(redis.call('ZRANGE', 'x', from, to)) do
     local r = record_of(key)
     if r and r[1] == 'open' then
       count = count + 1
+      if anew then r[16] = {} end
       local has = {}
       for _, held in ipairs(r[16]) do has[held[1]] = held end
-      local amount = {r[12], r[13], r[14], r[15]}
-      local touched = {}
+      local amount, touched = {r[12], r[13], r[14], r[15]}, {}
+      local moment = math.floor(r[3] / 1000)
       for _, l in ipairs(gather(call_of(r))) do
-        if (not set or l.set == set) and (not has[l.key] or reset == true or reset[l.key]) then
+        if wanted(l, has[l.key] ~= nil) then
           local packed = redis.call('GET', l.key)
-          local moment = math.floor(r[3] / 1000)
           local start = l.window == 'minute' and math.floor(moment / 60) * 60 or starts[l.window] or 0
-          local inside = l.window == 'none' or moment >= start
           l.counter = turn(packed and cmsgpack.unpack(packed), l.window, start)
-          if inside and (l.window == 'none' or l.counter[1] == start) then
+          if l.window == 'none' or (moment >= start and l.counter[1] == start) then
             local ah, al = asked(l.metric, amount)
             hold(l, ah, al, 1)
             if has[l.key] then has[l.key][3] = start
@@ -599,7 +614,7 @@ local function recount(set, reset, from, to, starts)
         end
       end
       store(touched)
-      if #touched > 0 then keep(key, r) end
+      if anew or #touched > 0 then keep(key, r) end
     end
   end
   return count
@@ -611,34 +626,67 @@ local function pack_limits(version, d)
   return {version, d.label, list}
 end
 
+-- From now on usage rows that are counted are kept until the limits have been put: the snapshot that their settled
+-- amounts are read from may not have seen them. ARGV: 1 who
+local function watch(_, A)
+  if not meta() then return {'rebuild'} end
+  redis.call('SADD', 'watch', A[1])
+  redis.call('EXPIRE', 'watch', 60)
+  return {'ok'}
+end
+
+local function unwatch(_, A)
+  redis.call('SREM', 'watch', A[1])
+  if redis.call('EXISTS', 'watch') == 0 then redis.call('DEL', 'watched') end
+  return {'ok'}
+end
+
 -- Publish the limits of a scope. A limit that is new starts with what its window has settled (read from Postgres in
--- the snapshot given) and what open reservations hold. ARGV: 1 scope key · 2 version · 3 JSON {label, limits} ·
--- 4 JSON {{counter key, start, hi, lo}} · 5 JSON {xmax, {xips}} · 6-8 start of day, week, month
+-- the snapshot given, and counted since) and what open reservations hold. The counter of a limit that is gone stays
+-- for a while: open reservations still hold on it. ARGV: 1 scope key · 2 version · 3 JSON {label, limits} ·
+-- 4 JSON {{counter key, start, hi, lo}} · 5 JSON {xmax, {xips}} · 6-8 start of day, week, month · 9 who watches
 local function put_limits(_, A)
   if not meta() then return {'rebuild'} end
   local key, version = 'l:' .. A[1], tonumber(A[2])
   if not newer(key, version) then return {'ok', 0} end
+  if redis.call('SISMEMBER', 'watch', A[9]) == 0 then return {'again'} end
   local old, had, now_has = record_of(key), {}, {}
   for _, l in ipairs(old and old[3] or {}) do had[l[1] .. '|' .. l[2] .. '|' .. l[3]] = true end
   local d = decode(A[3])
-  for _, l in ipairs(d.limits) do now_has[l[1] .. '|' .. l[2] .. '|' .. l[3]] = true end
-  for _, l in ipairs(old and old[3] or {}) do
+  local added = false
+  for _, l in ipairs(d.limits) do
     local name = l[1] .. '|' .. l[2] .. '|' .. l[3]
-    if not now_has[name] then redis.call('DEL', 'k:' .. A[1] .. '|' .. name) end
+    now_has[name] = true
+    if not had[name] then added = true end
+  end
+  for name in pairs(had) do
+    if not now_has[name] and not string.find(A[1], '^p?u:') then
+      redis.call('EXPIRE', 'k:' .. A[1] .. '|' .. name, 3024000)
+    end
   end
   redis.call('SET', key, cmsgpack.pack(pack_limits(version, d)))
-  local snapshot, reset, added = cjson.decode(A[5]), {}, false
-  for name in pairs(now_has) do if not had[name] then added = true end end
+  if not added then return {'ok', 1} end
+  local snapshot, reset = cjson.decode(A[5]), {}
   for _, c in ipairs(cjson.decode(A[4])) do
-    local name = string.match(c[1], '^k:[^|]*|(.*)$')
-    if not had[name] then
+    if not had[string.match(c[1], '^k:[^|]*|(.*)$')] then
       reset[c[1]] = true
       redis.call('SET', c[1], cmsgpack.pack({c[2], c[3], c[4], 0, 0, 0, snapshot[1], snapshot[2]}))
     end
   end
-  if added then
-    recount(A[1], reset, 0, -1, {day = tonumber(A[6]), week = tonumber(A[7]), month = tonumber(A[8])})
+  local function is_new(l)
+    return reset[l.key] or (l.set == A[1] and not had[l.metric .. '|' .. l.window .. '|' .. l.model])
   end
+  for _, packed in ipairs(redis.call('LRANGE', 'watched', 0, -1)) do
+    local e = cjson.decode(packed)
+    if not seen_by({[7] = snapshot[1], [8] = snapshot[2]}, e[2]) then
+      local limits, starts = row_limits(e)
+      for _, l in ipairs(limits) do
+        if starts[l.window] and l.window ~= 'minute' and is_new(l) then book(l, e, starts) end
+      end
+    end
+  end
+  recount(function(l, is_held) return reset[l.key] or (is_new(l) and not is_held) end, false, 0, -1,
+    {day = tonumber(A[6]), week = tonumber(A[7]), month = tonumber(A[8])})
   return {'ok', 1}
 end
 
@@ -651,10 +699,12 @@ local function rebuild_begin(_, A)
   return {'ok'}
 end
 
--- ARGV: 1 JSON {xmax, {xips}} · then pairs of 'l' JSON {scope, version, {label, limits}} / 'k' JSON {key, start, hi, lo}
+-- ARGV: 1 epoch · 2 JSON {xmax, {xips}} · then pairs of 'l' JSON {scope, version, {label, limits}} / 'k' JSON {key,
+-- start, hi, lo}
 local function rebuild_load(_, A)
-  local snapshot = cjson.decode(A[1])
-  for n = 2, #A, 2 do
+  if redis.call('GET', 'rebuilding') ~= A[1] then return {'no'} end
+  local snapshot = cjson.decode(A[2])
+  for n = 3, #A, 2 do
     local d = cjson.decode(A[n + 1])
     if A[n] == 'l' then
       redis.call('SET', 'l:' .. d[1], cmsgpack.pack(pack_limits(d[2], d[3])))
@@ -665,9 +715,11 @@ local function rebuild_load(_, A)
   return {'ok'}
 end
 
--- ARGV: 1 from · 2 to (ranks of open reservations) · 3-5 start of day, week, month
+-- ARGV: 1 epoch · 2 from · 3 to (ranks of open reservations) · 4-6 start of day, week, month
 local function rebuild_recount(_, A)
-  return {'ok', recount(nil, true, A[1], A[2], {day = tonumber(A[3]), week = tonumber(A[4]), month = tonumber(A[5])})}
+  if redis.call('GET', 'rebuilding') ~= A[1] then return {'no'} end
+  local starts = {day = tonumber(A[4]), week = tonumber(A[5]), month = tonumber(A[6])}
+  return {'ok', recount(function() return true end, true, A[2], A[3], starts)}
 end
 
 -- ARGV: 1 epoch. Data lost since the beginning, or another rebuild, and this one must not open.
@@ -709,30 +761,38 @@ local function repair(_, A)
   return {'ok'}
 end
 
--- What open reservations hold, by calendar counter, against what the counters say: rows that differ.
-local function reserved()
+-- What open reservations hold against what the counters say: rows that differ, of every counter on which something is
+-- held and of those named. ARGV: counter keys
+local function reserved(_, A)
   if not meta() then return {'rebuild'} end
   local sums = {}
+  local function sum_of(key, start)
+    local of_key = sums[key] or {}
+    sums[key] = of_key
+    of_key[start] = of_key[start] or {0, 0}
+    return of_key[start]
+  end
   for _, key in ipairs(redis.call('ZRANGE', 'x', 0, -1)) do
     local r = record_of(key)
     if r and r[1] == 'open' then
       for _, held in ipairs(r[16]) do
-        if held[2] ~= 'minute' and held[2] ~= 'none' then
+        if held[2] ~= 'minute' then
           local ah, al = asked(held[4], {r[12], r[13], r[14], r[15]})
-          local name = held[1] .. '@' .. held[3]
-          local s = sums[name] or {held[1], held[3], 0, 0}
-          s[3], s[4] = add(s[3], s[4], ah, al)
-          sums[name] = s
+          local s = sum_of(held[1], held[2] == 'none' and 0 or held[3])
+          s[1], s[2] = add(s[1], s[2], ah, al)
         end
       end
     end
   end
-  local rows, done = {'ok'}, {}
-  for _, s in pairs(sums) do
-    local c = record_of(s[1])
-    if c and c[1] == s[2] then
-      done[s[1]] = true
-      if c[4] ~= s[3] or c[5] ~= s[4] then rows[#rows + 1] = {s[1], c[4], c[5], s[3], s[4]} end
+  for i = 1, #A do sums[A[i]] = sums[A[i]] or {} end
+  local rows = {'ok'}
+  for key, of_key in pairs(sums) do
+    local c = record_of(key)
+    if c and #c ~= 4 then
+      local hi, lo, start = c[4], c[5], c[1]
+      if #c == 2 then hi, lo, start = 0, c[1], 0 end
+      local s = of_key[start] or {0, 0}
+      if hi ~= s[1] or lo ~= s[2] then rows[#rows + 1] = {key, hi, lo, s[1], s[2]} end
     end
   end
   return rows
@@ -750,6 +810,8 @@ server.register_function('due', due)
 server.register_function('put', put)
 server.register_function('undeny', undeny)
 server.register_function('put_configuration', put_configuration)
+server.register_function('watch', watch)
+server.register_function('unwatch', unwatch)
 server.register_function('put_limits', put_limits)
 server.register_function('rebuild_begin', rebuild_begin)
 server.register_function('rebuild_load', rebuild_load)

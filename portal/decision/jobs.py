@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 BASE = 10**9
 # Of one refusal repeated within a minute, so many are kept one by one; the rest become a count.
 _KEPT_EACH_MINUTE = 20
+_REFUSALS_LOCK = 7345004
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def expire_reservations(batch: int = 500, now_ms: int | None = None) -> int:
     config = configuration_in_step()
     booked = 0
     while True:
-        answer = decide.in_step(lambda _c, _n: valkey.call("due", now_ms or "", batch))
+        answer = decide.ask("due", now_ms or "", batch)
         rows = answer[1:]
         if not rows:
             return booked
@@ -96,11 +97,10 @@ def expire_reservations(batch: int = 500, now_ms: int | None = None) -> int:
         usage.count(stored, config)
         booked += len(stored)
         written = {row.entry.id for row in stored}
-        for row, entry in zip(rows, entries, strict=True):
-            if entry.id not in written:
-                # Reported meanwhile, or booked by a run that was killed before it could count: both are in the inbox
-                # or the ledger and are counted from there; only the hold remains.
-                valkey.call("release", row[0], settings.TOMBSTONE_SECONDS)
+        # Reported meanwhile, or booked by a run that was killed before it could count.
+        usage.close(
+            [(entry.gateway, entry.request_id) for entry in entries if entry.id not in written], config
+        )
 
 
 def _estimate(row: list[Any], config: configuration.Configuration, now: datetime) -> Entry:
@@ -143,15 +143,17 @@ def _estimate(row: list[Any], config: configuration.Configuration, now: datetime
 def move_refusals(batch: int = 1000) -> int:
     """Move refusals from the stream to Postgres; alike ones within a minute beyond 20 become a count."""
     moved = 0
-    while True:
-        rows = valkey.command("XRANGE", "refused", "-", "+", "COUNT", batch)
-        if not rows:
-            return moved
-        found = [json.loads(fields[1]) for _, fields in rows]
-        with transaction.atomic():
-            _keep_refusals(found)
-        valkey.command("XDEL", "refused", *(entry_id for entry_id, _ in rows))
-        moved += len(rows)
+    with only_one(_REFUSALS_LOCK) as mine:
+        while mine:
+            rows = valkey.command("XRANGE", "refused", "-", "+", "COUNT", batch)
+            if not rows:
+                break
+            found = [json.loads(fields[1]) for _, fields in rows]
+            with transaction.atomic():
+                _keep_refusals(found)
+            valkey.command("XDEL", "refused", *(entry_id for entry_id, _ in rows))
+            moved += len(rows)
+    return moved
 
 
 def _keep_refusals(found: list[dict[str, Any]]) -> None:
@@ -236,9 +238,11 @@ def _check(row: list[Any]) -> dict[str, Any]:
 
 def note_last_use() -> int:
     """Write when credentials and gateways were last used, one statement for each table; accurate to a minute."""
-    if not valkey.command("EXISTS", "seen"):
-        return 0
-    valkey.command("RENAME", "seen", "seen:moving")
+    # What a run that was cut off has left comes first.
+    if not valkey.command("EXISTS", "seen:moving"):
+        if not valkey.command("EXISTS", "seen"):
+            return 0
+        valkey.command("RENAMENX", "seen", "seen:moving")
     pairs = valkey.command("HGETALL", "seen:moving")
     seen = [
         (key.decode(), int(value.split(b"|")[0])) for key, value in zip(pairs[::2], pairs[1::2], strict=True)

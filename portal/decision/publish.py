@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from portal.decision import rebuild, state, valkey
 from portal.decision.models import Outbox, Subject
 from portal.lib.errors import Unavailable
+from portal.lib.uuid7 import uuid7
 from portal.spend import settled
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,11 @@ def publish(keys: Iterable[str]) -> None:
 
 
 def _publish_limits(key: str) -> None:
-    for _ in range(3):
-        now = state.server_time()
+    for _ in range(5):
+        now, watcher = state.server_time(), uuid7().hex
+        if valkey.call("watch", watcher)[0] == b"rebuild":
+            rebuild.ensure_ready()
+            continue
         with transaction.atomic(durable=True):
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -51,7 +55,9 @@ def _publish_limits(key: str) -> None:
             json.dumps(state.counter_rows(found)),
             state.snapshot_json(seen),
             *(current[kind].start for kind in ("day", "week", "month")),
+            watcher,
         )
+        valkey.call("unwatch", watcher)
         if answer[0] == b"ok":
             return
         rebuild.ensure_ready()

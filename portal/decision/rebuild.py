@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
 from audit.actions import Action
@@ -37,6 +37,8 @@ def ensure_ready(wait: float = 20.0) -> None:
     """Rebuild unless somebody else has; raise Unavailable when it takes longer than ``wait`` seconds."""
     deadline = time.monotonic() + wait
     while not is_ready():
+        # Not every caller is a request or a task, and Postgres may have been restarted since the last one.
+        close_old_connections()
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
             mine = cursor.fetchone()[0]
@@ -65,8 +67,8 @@ def _rebuild(reason: str) -> None:
     row = Rebuild.objects.create(reason=reason, started=begun)
     subjects.ensure_configuration()
     valkey.call("rebuild_begin", row.id)
-    for key in _stale_counters():
-        valkey.command("UNLINK", *key)
+    for keys in _derived_keys():
+        valkey.command("UNLINK", *keys)
     now = state.server_time()
     limits: list[settled.LimitKey] = []
     count = 0
@@ -97,16 +99,16 @@ def _rebuild(reason: str) -> None:
                     for key, version, data in sets
                     for part in ("l", json.dumps([key[2:], version, data]))
                 )
-                valkey.call("rebuild_load", seen, *loads)
+                _load(row.id, "rebuild_load", seen, *loads)
         current = state.calendar(now, configuration.data["zone"])
         counters = settled.settled(limits, current)
     for part in _batches(iter(state.counter_rows(counters))):
         loads = (item for key, start, hi, lo in part for item in ("k", json.dumps([key, start, hi, lo])))
-        valkey.call("rebuild_load", seen, *loads)
+        _load(row.id, "rebuild_load", seen, *loads)
     kept, rank = 0, 0
     starts = [current[kind].start for kind in ("day", "week", "month")]
     while True:
-        kept += valkey.call("rebuild_recount", rank, rank + _BATCH - 1, *starts)[1]
+        kept += _load(row.id, "rebuild_recount", rank, rank + _BATCH - 1, *starts)[1]
         rank += _BATCH
         if rank >= valkey.command("ZCARD", "x"):
             break
@@ -126,12 +128,22 @@ def _rebuild(reason: str) -> None:
     log.warning("decision state rebuilt: epoch %s, %s subjects, %s reservations kept", row.id, count, kept)
 
 
-def _stale_counters() -> Iterator[list[Any]]:
+def _load(epoch: int, function: str, *arguments: Any) -> list[Any]:
+    """Call a function of the rebuild; raise Unavailable when it is no longer ours."""
+    answer = valkey.call(function, epoch, *arguments)
+    if answer[0] != b"ok":
+        raise Unavailable("the data was lost again, or another rebuild has begun")
+    return answer
+
+
+def _derived_keys() -> Iterator[list[Any]]:
+    """Yield counters and subjects: what is not in the record must not stay. Deny marks and reservations do."""
     cursor: Any = b"0"
     while True:
-        cursor, keys = valkey.command("SCAN", cursor, "MATCH", "k:*", "COUNT", 1000)
-        if keys:
-            yield keys
+        cursor, keys = valkey.command("SCAN", cursor, "COUNT", 1000)
+        derived = [key for key in keys if key[:2] in (b"k:", b"l:", b"s:", b"p:", b"w:")]
+        if derived:
+            yield derived
         if cursor in (b"0", 0, "0"):
             return
 

@@ -1,5 +1,6 @@
 """Changes of what decides: limits, prices and the organization's settings."""
 
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +14,7 @@ from audit.actions import Action
 from audit.actors import Actor, Target
 from audit.services import record
 from portal.decision import subjects
+from portal.lib import windows
 from portal.lib.errors import RuleBroken
 from portal.lib.money import MAX_NANO, decimal_string, to_nano
 from portal.organization.models import Organization
@@ -207,7 +209,10 @@ def add_prices(prices: Iterable[Price], aliases: Iterable[ModelAlias], *, actor:
 
 @transaction.atomic(durable=True)
 def update_organization(*, actor: Actor, reason: str = "", **fields: Any) -> Organization:
-    """Change name, currency, time zone or token policy; the currency only before the first usage."""
+    """Change name, currency, time zone or token policy; the currency only before the first usage.
+
+    A time zone holds from the next day on: the windows that are under way end as they began.
+    """
     organization, _ = Organization.objects.select_for_update().get_or_create(pk=1)
     zone = fields.get("time_zone", organization.time_zone)
     if zone not in available_timezones():
@@ -226,6 +231,7 @@ def update_organization(*, actor: Actor, reason: str = "", **fields: Any) -> Org
         if getattr(organization, name) != value
     }
     if changes:
+        organization.zone_history = windows.changed_zone(organization.zone, zone, time.time())
         for name, (_, after) in changes.items():
             setattr(organization, name, after)
         organization.save()

@@ -1,13 +1,13 @@
 """Write the fact sheets of the decision, in the transaction of the change they belong to."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
 from ipaddress import ip_network
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from portal.decision import valkey
 from portal.decision.models import Outbox, Subject
@@ -19,11 +19,15 @@ from portal.spend.models import Limit, ModelAlias, Price
 # A deny mark outlives every transaction and no crash for long.
 DENY_SECONDS = 300
 
-_denied: ContextVar[list[str] | None] = ContextVar("denied", default=None)
+_denied: ContextVar[list[tuple[str, int]] | None] = ContextVar("denied", default=None)
 
 
-def put(key: str, data: dict[str, Any]) -> None:
-    """Write a subject and publish it on commit. Must run in a transaction."""
+def put(key: str, data: dict[str, Any], *, deny: str | None = None) -> None:
+    """Write a subject and publish it on commit. Must run in a transaction.
+
+    ``deny`` is the code to refuse with from now on, before the commit; whatever is published with this version or a
+    later one ends that.
+    """
     with connection.cursor() as cursor:
         # The version is taken while the row is locked, so that later versions hold later data.
         cursor.execute(
@@ -33,6 +37,8 @@ def put(key: str, data: dict[str, Any]) -> None:
         cursor.execute("SELECT 1 FROM decision_subject WHERE key = %s FOR UPDATE", [key])
         cursor.execute("SELECT nextval('decision_version_seq')")
         version = cursor.fetchone()[0]
+    if deny is not None:
+        _deny(key, deny, version)
     Subject.objects.filter(pk=key).update(data=data, version=version)
     announce([key])
 
@@ -67,8 +73,6 @@ def put_credential(
 
     ``state`` is ``active``, ``revoked`` or ``suspended``; ``networks`` are CIDR blocks, ``user`` is for display.
     """
-    if state != "active":
-        _deny(f"s:{key_id}", f"credential_{state}")
     put(
         f"s:{key_id}",
         {
@@ -85,33 +89,37 @@ def put_credential(
             "networks": [_bits(network) for network in networks] if networks else None,
             "user": user,
         },
+        deny=None if state == "active" else f"credential_{state}",
     )
 
 
 def set_membership(key_ids: Iterable[str], *, is_member: bool) -> None:
     """Note on credentials whether their person is still a member of the project."""
     for subject in Subject.objects.filter(key__in=[f"s:{key_id}" for key_id in key_ids]).order_by("key"):
-        if not is_member:
-            _deny(subject.key, "not_a_member")
-        put(subject.key, {**subject.data, "is_member": is_member})
+        put(
+            subject.key,
+            {**subject.data, "is_member": is_member},
+            deny=None if is_member else "not_a_member",
+        )
 
 
 def put_project(
     *, pk: int, code: str, name: str, state: str, group: int | None, models: list[str] | None
 ) -> None:
     """Write what the decision must know of a project; ``state`` is ``active``, ``paused`` or ``archived``."""
-    if state != "active":
-        _deny(f"p:{pk}", "project_inactive")
-    put(f"p:{pk}", {"code": code, "name": name, "state": state, "group": group, "models": models})
+    put(
+        f"p:{pk}",
+        {"code": code, "name": name, "state": state, "group": group, "models": models},
+        deny=None if state == "active" else "project_inactive",
+    )
 
 
 def put_gateway(*, key_id: str, pepper_id: int, digest: bytes, state: str, name: str) -> None:
     """Write what the decision must know of a gateway; ``state`` is ``active`` or ``revoked``."""
-    if state != "active":
-        _deny(f"w:{key_id}", "gateway_unknown")
     put(
         f"w:{key_id}",
         {"pepper": pepper_id, "digest": bytes(digest).hex(), "state": state, "name": name, "projects": None},
+        deny=None if state == "active" else "gateway_unknown",
     )
 
 
@@ -149,7 +157,7 @@ def put_configuration() -> None:
             ]
         )
     data = {
-        "zone": organization.time_zone,
+        "zone": organization.zone,
         "currency": organization.currency,
         "organization": organization.name,
         "aliases": dict(ModelAlias.objects.values_list("alias", "model")),
@@ -173,15 +181,13 @@ def _bits(network: str) -> str:
     return format(value, "0128b")[:length]
 
 
-def _deny(key: str, code: str) -> None:
+def _deny(key: str, code: str, version: int) -> None:
     """Refuse at once, before the commit. Without Valkey nothing is decided, so nothing is missed."""
-    try:
-        valkey.command("SET", f"d:{key}", code, "EX", DENY_SECONDS)
-    except Unavailable:
-        return
     denied = _denied.get()
     if denied is not None:
-        denied.append(key)
+        denied.append((key, version))
+    with suppress(Unavailable):
+        valkey.command("SET", f"d:{key}", f"{code}|{version}", "EX", DENY_SECONDS)
 
 
 @contextmanager
@@ -190,7 +196,7 @@ def denying() -> Iterator[None]:
 
     Usage: ``with denying(), transaction.atomic(durable=True): …``
     """
-    marks: list[str] = []
+    marks: list[tuple[str, int]] = []
     token = _denied.set(marks)
     try:
         yield
@@ -201,13 +207,17 @@ def denying() -> Iterator[None]:
         _denied.reset(token)
 
 
-def _undeny(keys: list[str]) -> None:
+def _undeny(marks: list[tuple[str, int]]) -> None:
     """Lift the marks of a change that did not happen. If that cannot be told, they fall away by themselves."""
-    if not keys:
+    if not marks:
         return
     try:
-        versions = dict(Subject.objects.filter(key__in=keys).values_list("key", "version"))
-        valkey.call("undeny", *(part for key in keys for part in (key, versions.get(key, 0))))
-    except Exception:
+        # A commit whose answer was lost has happened all the same: then publishing lifts the mark.
+        written = dict(
+            Subject.objects.filter(key__in=[key for key, _ in marks]).values_list("key", "version")
+        )
+        undone = [(key, version) for key, version in marks if written.get(key, 0) < version]
+        valkey.call("undeny", *(part for mark in undone for part in mark))
+    except (Unavailable, DatabaseError, InterfaceError):
         # The marks stay until they expire: refusing for minutes is safer than admitting.
         return

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from portal.decision.models import Subject
 from portal.decision.reservation import Reservation
 from portal.lib import windows
 from portal.lib.errors import Unavailable
+from portal.lib.money import MAX_NANO
 from portal.lib.uuid7 import uuid7
 from portal.spend import inbox
 from portal.spend.inbox import Entry, Stored
@@ -85,45 +86,41 @@ def record(gateway: str, events: Sequence[Event], now_ms: int) -> Report:
     keys = [(gateway, event.request_id) for event in events]
     settled = inbox.known(keys)
     rejected: list[Rejected] = []
-    entries: list[Entry] = []
-    repeated: list[str] = []
-    duplicates = 0
-    open_events: list[Event] = []
-    names: set[str] = set()
-    for event in events:
-        if (gateway, event.request_id) in settled:
-            repeated.append(event.request_id)
-        if (gateway, event.request_id) in settled or event.request_id in names:
+    entries: dict[str, Entry] = {}
+    repeated = [event.request_id for event in events if (gateway, event.request_id) in settled]
+    duplicates = len(repeated)
+    open_events = [event for event in events if (gateway, event.request_id) not in settled]
+    found = _attribute(gateway, open_events, config, now_ms)
+    for event in open_events:
+        if event.request_id in entries:
             duplicates += 1
             continue
-        names.add(event.request_id)
-        open_events.append(event)
-    found = _attribute(gateway, open_events, config)
-    for event in open_events:
-        outcome = found[event.index]
-        if isinstance(outcome, Rejected):
-            rejected.append(outcome)
-            continue
-        booked = _entry(gateway, event, outcome, config, now_ms)
+        who = found[event.index]
+        booked = who if isinstance(who, Rejected) else _entry(gateway, event, who, config, now_ms)
         if isinstance(booked, Rejected):
             rejected.append(booked)
         else:
-            entries.append(booked)
-    stored = inbox.add_settlements(entries)
+            entries[event.request_id] = booked
+    stored = inbox.add_settlements(list(entries.values()))
     accepted = sum(1 for row in stored if row.entry.kind == "settle")
     duplicates += len(entries) - accepted
     try:
         count(stored, config)
-        _let_go(gateway, repeated)
+        close([(gateway, request_id) for request_id in repeated], config)
     except Unavailable as error:
         # Committed is committed: the job that moves the inbox counts it.
         log.warning("usage is committed, counting waits: %s", error)
     return Report(accepted, duplicates, rejected)
 
 
-def _let_go(gateway: str, request_ids: Sequence[str]) -> None:
-    """Give back what was reserved again for calls that had been settled before Valkey lost their tombstones."""
-    for request_id in request_ids:
+def close(keys: Sequence[tuple[str, str]], config: Configuration) -> None:
+    """Give back what is still reserved for calls (gateway, request id) that have been booked.
+
+    First what is booked is counted, if nobody has yet: in between it would count nowhere. What has left the inbox is
+    counted. A call may have been reserved again after Valkey had lost its tombstone.
+    """
+    count(inbox.waiting_for(keys), config)
+    for gateway, request_id in keys:
         key = reservation.record_key(gateway, reservation.request_hash(request_id))
         valkey.call("release", key, settings.TOMBSTONE_SECONDS)
 
@@ -132,9 +129,7 @@ def count(rows: Sequence[Stored], config: Configuration) -> None:
     """Count committed rows in Valkey, each once however often this is called."""
     for start in range(0, len(rows), 500):
         part = [_settle_argument(row, config) for row in rows[start : start + 500]]
-        decide.in_step(
-            lambda _config, _now, part=part: valkey.call("settle", settings.TOMBSTONE_SECONDS, *part)
-        )
+        decide.ask("settle", settings.TOMBSTONE_SECONDS, *part)
 
 
 def _settle_argument(row: Stored, config: Configuration) -> str:
@@ -163,11 +158,12 @@ def _settle_argument(row: Stored, config: Configuration) -> str:
 
 
 def _attribute(
-    gateway: str, events: Sequence[Event], config: Configuration
+    gateway: str, events: Sequence[Event], config: Configuration, now_ms: int
 ) -> dict[int, Attribution | Rejected]:
     """Attribute by the reservation, else by this gateway's authorization of the request, else by the credential."""
     result: dict[int, Attribution | Rejected] = {}
     by_request: list[Event] = []
+    renewed: dict[int, Attribution] = {}
     for event in events:
         if event.reservation_id is None:
             by_request.append(event)
@@ -180,13 +176,22 @@ def _attribute(
                 event.index, "not_found", "The reservation belongs to another request id."
             )
         else:
-            result[event.index] = _of_reservation(held, config)
+            found = result[event.index] = _of_reservation(held, config)
+            if found.expires is not None and found.expires < now_ms:
+                renewed[event.index] = found
+    result |= _renewed(gateway, {event.index: event for event in events}, renewed)
     known = _look_up(gateway, [event.request_id for event in by_request])
+    # The functions forget a call an hour after it has ended; an estimate remembers it for good.
+    estimates = inbox.estimated(
+        [(gateway, event.request_id) for event in by_request if event.request_id not in known]
+    )
     by_credential: list[Event] = []
     for event in by_request:
-        record = known.get(event.request_id)
+        record, estimate = known.get(event.request_id), estimates.get(event.request_id)
         if record is not None:
             result[event.index] = record_attribution(record, config)
+        elif estimate is not None:
+            result[event.index] = _of_estimate(estimate, config)
         elif event.credential_id is not None:
             by_credential.append(event)
         else:
@@ -218,6 +223,33 @@ def _of_reservation(held: Reservation, config: Configuration) -> Attribution:
     )
 
 
+def _renewed(gateway: str, events: dict[int, Event], found: dict[int, Attribution]) -> dict[int, Attribution]:
+    """Return the attributions with the moment until which they were renewed; the id only tells the first one."""
+    try:
+        known = _look_up(gateway, [events[index].request_id for index in found])
+    except Unavailable:
+        return {}
+    return {
+        index: replace(who, expires=known[events[index].request_id][11])
+        for index, who in found.items()
+        if events[index].request_id in known
+    }
+
+
+def _of_estimate(estimate: Entry, config: Configuration) -> Attribution:
+    return Attribution(
+        int(estimate.moment.timestamp() * 1000),
+        estimate.project,
+        estimate.group_id or 0,
+        estimate.person or 0,
+        estimate.draws_on or 0,
+        estimate.credential,
+        config.by_id.get(estimate.price_id or 0),
+        estimate.reserved,
+        int(estimate.occurred.timestamp() * 1000),
+    )
+
+
 def record_attribution(record: list[Any], config: Configuration) -> Attribution:
     """Return the attribution from the record the function keeps of an authorization."""
     _, moment, group, project, person, draws, credential, _, price, hi, lo, expires = record
@@ -240,7 +272,7 @@ def _look_up(gateway: str, request_ids: Sequence[str]) -> dict[str, list[Any]]:
     keys = [
         reservation.record_key(gateway, reservation.request_hash(request_id)) for request_id in request_ids
     ]
-    answer = decide.in_step(lambda _config, _now: valkey.call("lookup", *keys))
+    answer = decide.ask("lookup", *keys)
     return {request_id: row for request_id, row in zip(request_ids, answer[1:], strict=True) if row}
 
 
@@ -295,6 +327,14 @@ def _entry(
         return Rejected(
             event.index, "model_unpriced", "The model has no price, and nothing was reserved for it."
         )
+    spend = price.cost(
+        input_tokens=event.input_tokens,
+        output_tokens=event.output_tokens,
+        cached_input_tokens=event.cached_input_tokens,
+        cache_write_tokens=event.cache_write_tokens,
+    )
+    if spend > MAX_NANO:
+        return Rejected(event.index, "invalid", "It would cost more than an amount can be.")
     day = windows.local_day(moment_ms / 1000, config.zone)
     return Entry(
         id=uuid7(),
@@ -318,12 +358,7 @@ def _entry(
         cache_write_tokens=event.cache_write_tokens,
         output_tokens=event.output_tokens,
         reasoning_tokens=event.reasoning_tokens,
-        spend=price.cost(
-            input_tokens=event.input_tokens,
-            output_tokens=event.output_tokens,
-            cached_input_tokens=event.cached_input_tokens,
-            cache_write_tokens=event.cache_write_tokens,
-        ),
+        spend=spend,
         reserved=who.reserved,
         gateway_cost=event.cost,
         is_late=who.expires is not None and now_ms > who.expires,

@@ -2,6 +2,10 @@
 
 A day starts at the local midnight with ``fold=0``; weeks are ISO weeks (Monday). So windows tile time in every
 IANA zone: a day may last 21 to 27 hours, and none overlaps another.
+
+Wherever a zone is asked for, ``zone`` is an IANA name, or a history of names, newest first, with the instants (in
+seconds since 1970) since which they hold: ``Asia/Tokyo;1764028800;UTC``. `changed_zone` makes one, so that the day
+that is under way when the zone changes runs on, and no instant is in two days or in none.
 """
 
 from dataclasses import dataclass
@@ -10,6 +14,8 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 CALENDAR = ("day", "week", "month")
+# How long a zone that no longer holds is remembered: the months of all usage that may still be booked.
+_REMEMBERED = 100 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +28,63 @@ class Window:
     first: date
 
 
+def _midnight(day: date, name: str) -> int:
+    local = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(name), fold=0)
+    return int(local.timestamp())
+
+
+def _day(moment: float, name: str) -> date:
+    day = datetime.fromtimestamp(moment, ZoneInfo(name)).date()
+    # Around a skipped or repeated midnight the wall clock and the tiling can differ by one day.
+    while moment < _midnight(day, name):
+        day -= timedelta(days=1)
+    while moment >= _midnight(day + timedelta(days=1), name):
+        day += timedelta(days=1)
+    return day
+
+
+@lru_cache(maxsize=64)
+def _newest(zone: str) -> tuple[str, int, date, str]:
+    """Return the newest name, since when it holds, the local day that begins there, and the history before it."""
+    name, since, before = zone.split(";", 2)
+    return name, int(since), _day(int(since), name), before
+
+
+def current_name(zone: str) -> str:
+    """Return the name that holds now or from the next day on."""
+    return zone.partition(";")[0]
+
+
+def changed_zone(zone: str, name: str, now: float) -> str:
+    """Return the history in which the zone becomes ``name`` at the end of the day that is under way.
+
+    It takes effect at the first instant at which that day is over in both zones.
+    """
+    while ";" in zone and _newest(zone)[1] > now:
+        zone = _newest(zone)[3]  # a change that has not begun is replaced
+    if current_name(zone) == name:
+        return zone
+    tomorrow = local_day(now, zone) + timedelta(days=1)
+    since = max(midnight(tomorrow, zone), _midnight(tomorrow, name))
+    return f"{name};{since};{_since(zone, now - _REMEMBERED)}"
+
+
+def _since(zone: str, moment: float) -> str:
+    """Return the history without what ended before the moment."""
+    if ";" not in zone:
+        return zone
+    name, since, _, before = _newest(zone)
+    return f"{name};{since};{_since(before, moment)}" if since > moment else name
+
+
 def midnight(day: date, zone: str) -> int:
     """Return the instant, in seconds since 1970, at which the local day begins."""
-    local = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone), fold=0)
-    return int(local.timestamp())
+    if ";" not in zone:
+        return _midnight(day, zone)
+    name, since, first, before = _newest(zone)
+    if day > first:
+        return _midnight(day, name)
+    return since if day == first else min(since, midnight(day, before))
 
 
 def first_day(kind: str, day: date) -> date:
@@ -53,13 +112,12 @@ def _window(kind: str, first: date, zone: str) -> Window:
 
 def local_day(moment: float, zone: str) -> date:
     """Return the local day whose window holds the moment (seconds since 1970)."""
-    day = datetime.fromtimestamp(moment, ZoneInfo(zone)).date()
-    # Around a skipped or repeated midnight the wall clock and the tiling can differ by one day.
-    while moment < midnight(day, zone):
-        day -= timedelta(days=1)
-    while moment >= midnight(day + timedelta(days=1), zone):
-        day += timedelta(days=1)
-    return day
+    if ";" not in zone:
+        return _day(moment, zone)
+    name, since, first, before = _newest(zone)
+    if moment >= since:
+        return _day(moment, name)
+    return min(local_day(moment, before), first - timedelta(days=1))
 
 
 def window_at(kind: str, moment: float, zone: str) -> Window:

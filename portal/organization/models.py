@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from portal.lib import windows
+
 
 class Organization(models.Model):
     """The company whose calls the portal governs. There is exactly one row, with id 1."""
@@ -9,7 +11,12 @@ class Organization(models.Model):
     id = models.SmallIntegerField(primary_key=True, default=1)
     name = models.CharField(max_length=120, default="My organization")
     currency = models.CharField(max_length=3, default="USD", help_text="ISO 4217; fixed by the first usage.")
-    time_zone = models.CharField(max_length=64, default="UTC", help_text="An IANA name; days end at its midnight.")
+    time_zone = models.CharField(
+        max_length=64, default="UTC", help_text="An IANA name; days end at its midnight."
+    )
+    zone_history = models.TextField(
+        default="", blank=True, help_text="For portal.lib.windows; see changed_zone."
+    )
     token_days_default = models.PositiveSmallIntegerField(default=90)
     token_days_max = models.PositiveSmallIntegerField(default=365)
 
@@ -25,3 +32,9 @@ class Organization(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def zone(self) -> str:
+        """What portal.lib.windows takes as the zone: a zone that is changed holds from the next day on."""
+        is_known = windows.current_name(self.zone_history) == self.time_zone
+        return self.zone_history if is_known else self.time_zone

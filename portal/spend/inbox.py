@@ -16,6 +16,7 @@ COLUMNS = (
     "gateway_cost is_late is_restated occurred arrived"
 ).split()
 _MOVE_LOCK = 7345003
+_AMONG = "(gateway, request_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +150,24 @@ def known(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         return set()
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT gateway, request_id FROM usage_key WHERE state = 's'"
-            f" AND (gateway, request_id) IN ({', '.join(['(%s, %s)'] * len(keys))})",
-            [value for key in keys for value in key],
+            f"SELECT gateway, request_id FROM usage_key WHERE state = 's' AND {_AMONG}",  # noqa: S608  fixed names
+            [list(part) for part in zip(*keys, strict=True)],
         )
         return {(row[0], row[1]) for row in cursor.fetchall()}
+
+
+def estimated(keys: Sequence[tuple[str, str]]) -> dict[str, Entry]:
+    """Return the estimates that stand for calls (gateway, request id) nobody has reported, by request id."""
+    if not keys:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT entry_id, moment FROM usage_key WHERE state = 'e' AND {_AMONG}",  # noqa: S608  fixed names
+            [list(part) for part in zip(*keys, strict=True)],
+        )
+        rows = cursor.fetchall()
+    found = [entry for entry_id, moment in rows if (entry := _find(entry_id, moment)) is not None]
+    return {entry.request_id: entry for entry in found}
 
 
 def waiting(limit: int) -> list[Stored]:
@@ -170,6 +184,19 @@ def has_usage() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM usage_key)")
         return bool(cursor.fetchone()[0])
+
+
+def waiting_for(keys: Sequence[tuple[str, str]]) -> list[Stored]:
+    """Return the rows of the inbox that belong to the calls (gateway, request id)."""
+    if not keys:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT seq, xid::text, {', '.join(COLUMNS)} FROM usage_inbox"  # noqa: S608  fixed names
+            f" WHERE {_AMONG} ORDER BY seq",
+            [list(part) for part in zip(*keys, strict=True)],
+        )
+        return [Stored(row[0], int(row[1]), Entry(*row[2:])) for row in cursor.fetchall()]
 
 
 def size() -> int:

@@ -4,8 +4,23 @@ Ledger and inbox are append-only for the product: a correction is a further row.
 no foreign keys: what was spent stays when its project is gone).
 """
 
+from typing import Any
+
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
+
+
+class Total(models.BigIntegerField):  # type: ignore[type-arg]  # not subscriptable when run
+    """A sum of nano-units. One amount fits a bigint, the sum of many does not: it is kept as numeric, read as int."""
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        """Return the column's type."""
+        return "numeric(30, 0)"
+
+    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> int | None:
+        """Return what the database holds as an integer."""
+        return None if value is None else int(value)
 
 
 class Limit(models.Model):
@@ -168,7 +183,7 @@ class Rollup(models.Model):
     input_tokens = models.BigIntegerField()
     cached_input_tokens = models.BigIntegerField()
     output_tokens = models.BigIntegerField()
-    spend = models.BigIntegerField()
+    spend = Total()
 
     class Meta:
         db_table = "spend_rollup"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from django.db import connection
 
@@ -52,7 +53,7 @@ def snapshot() -> Snapshot:
 
 
 _SUMS = f"""
-    SELECT scope_key, model, sum(calls)::bigint, sum(tokens)::bigint, sum(spend)::bigint FROM (
+    SELECT scope_key, model, sum(calls)::bigint, sum(tokens)::bigint, sum(spend) FROM (
         SELECT scope_key, model, calls, input_tokens + output_tokens AS tokens, spend
           FROM spend_rollup WHERE day >= %(first)s AND day < %(last)s AND ({{match}})
         UNION ALL
@@ -73,13 +74,14 @@ def sums(scope_keys: Iterable[str], first: date, last: date) -> list[Sum]:
     exact = [key for key in keys if not key.endswith(":*")]
     each = [key[:-1] for key in keys if key.endswith(":*")]
     matches = ["scope_key = ANY(%(exact)s)"]
-    parameters: dict[str, object] = {"first": first, "last": last, "exact": exact}
+    parameters: dict[str, Any] = {"first": first, "last": last, "exact": exact}
     for number, prefix in enumerate(each):
         matches.append(f"starts_with(scope_key, %(each{number})s)")
         parameters[f"each{number}"] = prefix
     with connection.cursor() as cursor:
         cursor.execute(_SUMS.format(match=" OR ".join(matches)), parameters)
-        return [Sum(*row) for row in cursor.fetchall()]
+        # Sums of money outgrow a bigint; they come as exact decimals.
+        return [Sum(row[0], row[1], row[2], row[3], int(row[4])) for row in cursor.fetchall()]
 
 
 def matches(model_filter: str, model: str) -> bool:

@@ -4,26 +4,40 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Organization',
+            name="Organization",
             fields=[
-                ('id', models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('name', models.CharField(default='My organization', max_length=120)),
-                ('currency', models.CharField(default='USD', help_text='ISO 4217; fixed by the first usage.', max_length=3)),
-                ('time_zone', models.CharField(default='UTC', help_text='An IANA name; days end at its midnight.', max_length=64)),
-                ('token_days_default', models.PositiveSmallIntegerField(default=90)),
-                ('token_days_max', models.PositiveSmallIntegerField(default=365)),
+                ("id", models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("name", models.CharField(default="My organization", max_length=120)),
+                (
+                    "currency",
+                    models.CharField(
+                        default="USD", help_text="ISO 4217; fixed by the first usage.", max_length=3
+                    ),
+                ),
+                (
+                    "time_zone",
+                    models.CharField(
+                        default="UTC", help_text="An IANA name; days end at its midnight.", max_length=64
+                    ),
+                ),
+                ("token_days_default", models.PositiveSmallIntegerField(default=90)),
+                ("token_days_max", models.PositiveSmallIntegerField(default=365)),
             ],
             options={
-                'db_table': 'organization',
-                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='organization_single'), models.CheckConstraint(condition=models.Q(('token_days_default__lte', models.F('token_days_max'))), name='organization_token_days')],
+                "db_table": "organization",
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("id", 1)), name="organization_single"),
+                    models.CheckConstraint(
+                        condition=models.Q(("token_days_default__lte", models.F("token_days_max"))),
+                        name="organization_token_days",
+                    ),
+                ],
             },
         ),
     ]
