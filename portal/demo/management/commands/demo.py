@@ -13,7 +13,10 @@ from portal.demo.supervisor import DEFAULT_PORT, DemoError, Supervisor
 
 
 class Command(BaseCommand):
-    help = "Run the portal with servers, sample data and a stand-in for sign-in, until Ctrl-C."
+    help = (
+        "Run the portal with servers, sample data and a stand-in for sign-in, until Ctrl-C. "
+        "Like every command it takes --data-dir DIR (default: PORTAL_DATA_DIR, else var)."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
