@@ -1,9 +1,10 @@
 """Fixtures of every test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.test import Client, override_settings
 from django.test.utils import setup_databases, teardown_databases
 
 from tests import state
@@ -26,3 +27,21 @@ def clean_state(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]
         state.reset()
         yield
         state.reset()
+
+
+@pytest.fixture
+def cast(db: None) -> Any:
+    """Alice (admin), Bob (owner), Carol (member), Dave (outsider), Erin (auditor) and their projects."""
+    from tests import factories  # models are ready by now
+
+    return factories.cast()
+
+
+@pytest.fixture
+def browse() -> Iterator[Callable[[Any], Client]]:
+    """Return a browser in which somebody is signed in: ``browse(cast.bob).get("/projects/")``."""
+    from tests import factories
+    from tests.identity_fixtures import STATIC_FILES
+
+    with override_settings(**STATIC_FILES):
+        yield factories.signed_in
