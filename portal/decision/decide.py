@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgpack
 from django.conf import settings
 
 from portal.credentials import digests
@@ -97,25 +98,43 @@ class Call:
     client_ip: str | None = None
 
 
-def read_rows(rows: list[Any]) -> list[Row]:
-    """Read the limits as the function reports them."""
+def read_rows(packed: bytes) -> list[Row]:
+    """Read the limits as the function reports them: one MessagePack array for each."""
     return [
         Row(
-            row[0].decode(),
-            row[1].decode(),
-            row[2].decode(),
-            row[3].decode(),
-            row[4].decode(),
-            row[5] * BASE + row[6],
-            row[7] * BASE + row[8],
-            row[9] * BASE + row[10],
-            row[11] * BASE + row[12],
-            row[13],
-            row[14] == 1,
-            row[15] == 1,
-            row[16].decode(),
+            scope,
+            metric,
+            window,
+            model,
+            label,
+            limit * BASE + limit_lo,
+            settled * BASE + settled_lo,
+            reserved * BASE + reserved_lo,
+            requested * BASE + requested_lo,
+            resets,
+            has_room == 1,
+            is_enforced == 1,
+            set_on,
         )
-        for row in rows
+        for (
+            scope,
+            metric,
+            window,
+            model,
+            label,
+            limit,
+            limit_lo,
+            settled,
+            settled_lo,
+            reserved,
+            reserved_lo,
+            requested,
+            requested_lo,
+            resets,
+            has_room,
+            is_enforced,
+            set_on,
+        ) in msgpack.unpackb(packed)
     ]
 
 

@@ -325,7 +325,7 @@ local function authorize(_, A)
       load_counters(limits, starts)
       local rows = report(limits, {0, 0, 0, 0}, now, ends)
       return {'ok', now, old[3], old[4], old[5], old[6], old[7], old[8], old[11], old[12], old[13], old[14], old[15],
-        p[6], s[13], rows}
+        p[6], s[13], cmsgpack.pack(rows)}
     end
     return {'no', 'request_id_reused'}
   end
@@ -339,7 +339,7 @@ local function authorize(_, A)
     refusal.observed = not failed
     refusal.checks = rows
     log_refusal(A[26], refusal)
-    if failed then return {'no', 'limit_exceeded', now, rows, p[5], p[6]} end
+    if failed then return {'no', 'limit_exceeded', now, cmsgpack.pack(rows), p[5], p[6]} end
   end
   local held = {}
   for i, l in ipairs(limits) do
@@ -354,7 +354,7 @@ local function authorize(_, A)
     call.model, tonumber(A[18]), amount[1], amount[2], amount[3], amount[4], held, A[15], A[9]})
   redis.call('ZADD', 'x', expires, A[14])
   return {'ok', now, now, expires, call.group, call.project, call.person, call.draws, tonumber(A[18]), amount[1],
-    amount[2], amount[3], amount[4], p[6], s[13], rows}
+    amount[2], amount[3], amount[4], p[6], s[13], cmsgpack.pack(rows)}
 end
 
 -- What would decide, without deciding. ARGV: 1 now · 2 configuration version · 3-8 windows · 9 credential id ·
@@ -378,7 +378,7 @@ local function explain(_, A)
   load_counters(limits, starts)
   local rows, failed = report(limits, {tonumber(A[14]), tonumber(A[15]), tonumber(A[16]), tonumber(A[17])}, now, ends)
   if not code and failed then code = 'limit_exceeded' end
-  return {'ok', code or 'allow', now, rows, p and p[6] or '', s[13]}
+  return {'ok', code or 'allow', now, cmsgpack.pack(rows), p and p[6] or '', s[13]}
 end
 
 -- ARGV: 1 gateway id · 2 pepper numbers · 3 digests -> the server's time and the configuration version, or refused
