@@ -12,7 +12,7 @@ from audit.actions import Action
 from audit.actors import Target
 from portal.accounts.actors import actor_of
 from portal.accounts.models import Person
-from portal.accounts.policy import Reach, Right, Role, may, reach, rights_of, roles_of
+from portal.accounts.policy import HOUSE_ROLES, Reach, Right, Role, may, reach, rights_of, roles_of
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -83,7 +83,7 @@ def roles_toward(
     `project_role` is the person's place in the project, if any. Somebody who administers other groups, or
     belongs to other projects, has no such role here.
     """
-    roles = {role for role in roles_of(person) if role in (Role.ADMIN, Role.AUDITOR, Role.OPERATOR)}
+    roles: set[Role] = set(roles_of(person) & HOUSE_ROLES)
     if group is not None and group in groups_administered(person):
         roles.add(Role.GROUP_ADMIN)
     if project_role and person.is_active:

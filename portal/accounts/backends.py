@@ -6,7 +6,7 @@ from django.contrib.auth.backends import BaseBackend
 from django.http import HttpRequest
 
 from portal.accounts.models import Person
-from portal.accounts.policy import has_access
+from portal.accounts.policy import roles_of
 
 
 class IdentityBackend(BaseBackend):
@@ -18,6 +18,9 @@ class IdentityBackend(BaseBackend):
 
     def get_user(self, user_id: int) -> Person | None:
         """Return the person unless disabled or left without any role: then the session is over."""
-        people = Person.objects.active().with_identity().prefetch_related("role_grants", "memberships")
+        people = Person.objects.active().with_identity().prefetch_related("role_grants")
         person = people.filter(pk=user_id).first()
-        return person if person and has_access(person) else None
+        if person is None:
+            return None
+        person.roles_of_request = roles_of(person)
+        return person if person.roles_of_request else None

@@ -3,13 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from portal import env
+from django.conf import settings
 
-MIDDLEWARE = [
-    "allauth.account.middleware.AccountMiddleware",
-    "portal.accounts.middleware.SignInRequiredMiddleware",
-]
-"""Stands after AuthenticationMiddleware."""
+from portal import env
 
 HOUR = 3600
 
@@ -72,3 +68,44 @@ def _reader(environment: Mapping[str, str]) -> Callable[..., str]:
         return environment.get(name) or default
 
     return read
+
+
+class _Text:
+    """A setting that is a text."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner: object, kind: type | None = None) -> str:
+        return str(getattr(settings, self.name))
+
+
+class Microsoft:
+    """The settings of sign-in and directory, with their types."""
+
+    authority = _Text("ENTRA_AUTHORITY")
+    tenant_id = _Text("ENTRA_TENANT_ID")
+    client_id = _Text("ENTRA_CLIENT_ID")
+    client_secret = _Text("ENTRA_CLIENT_SECRET")
+    certificate = _Text("ENTRA_CERTIFICATE")
+    private_key = _Text("ENTRA_PRIVATE_KEY")
+    ca_file = _Text("ENTRA_CA_FILE")
+    graph_authority = _Text("ENTRA_GRAPH_AUTHORITY")
+    graph_url = _Text("GRAPH_URL")
+    graph_client_id = _Text("GRAPH_CLIENT_ID")
+    graph_client_secret = _Text("GRAPH_CLIENT_SECRET")
+    graph_certificate = _Text("GRAPH_CERTIFICATE")
+    graph_private_key = _Text("GRAPH_PRIVATE_KEY")
+
+    @property
+    def allow_guests(self) -> bool:
+        """Whether guests of the organization may come in, to what projects give them."""
+        return bool(getattr(settings, "ENTRA_ALLOW_GUESTS"))  # noqa: B009  no attribute that a type checker sees
+
+
+microsoft = Microsoft()
+
+
+def idle_seconds() -> int:
+    """Return how long a session lasts without a request."""
+    return int(getattr(settings, "SESSION_IDLE_SECONDS"))  # noqa: B009

@@ -15,8 +15,8 @@ from uuid import UUID
 
 import msal
 import requests
-from django.conf import settings
 
+from portal.accounts.conf import microsoft
 from portal.accounts.outbound import OutboundSession
 from portal.lib.errors import RuleBroken, Unavailable
 
@@ -139,10 +139,7 @@ def changed_people(link: str = "") -> tuple[list[DirectoryPerson], list[UUID], s
 
     Raise StartAgain when Graph no longer knows `link`: call again without.
     """
-    if link:
-        answer = _call("GET", _own(link))
-    else:
-        answer = _get("/users/delta", {"$select": PERSON_FIELDS})
+    answer = _call("GET", _own(link)) if link else _get("/users/delta", {"$select": PERSON_FIELDS})
     people, gone = [], []
     for row in _rows(answer):
         if "@removed" in row:
@@ -163,12 +160,12 @@ def _rows(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _base() -> str:
-    return f"{settings.GRAPH_URL}/v1.0"
+    return f"{microsoft.graph_url}/v1.0"
 
 
 def _own(link: str) -> str:
     """Return a link that Graph gave, provided it leads to Graph."""
-    if urlsplit(link)[:2] != urlsplit(settings.GRAPH_URL)[:2]:
+    if urlsplit(link)[:2] != urlsplit(microsoft.graph_url)[:2]:
         raise DirectoryUnavailable("Microsoft Graph named a page on another host.")
     return link
 
@@ -181,7 +178,7 @@ def _call(method: str, url: str, *, may_be_absent: bool = False, **kwargs: Any) 
     client = _client()
     headers = {"Authorization": f"Bearer {client.token()}", **ADVANCED}
     try:
-        with OutboundSession(ca_file=settings.ENTRA_CA_FILE) as session:
+        with OutboundSession(ca_file=microsoft.ca_file) as session:
             answer = session.request(method, url, headers=headers, **kwargs)
             if answer.status_code == 404 and may_be_absent:
                 return None
@@ -212,21 +209,21 @@ class _Client:
     """One MSAL application: it keeps its token and renews it by itself."""
 
     def __init__(self) -> None:
-        credential: Any = settings.GRAPH_CLIENT_SECRET
-        if settings.GRAPH_CERTIFICATE:
+        credential: Any = microsoft.graph_client_secret
+        if microsoft.graph_certificate:
             credential = {
-                "private_key": Path(settings.GRAPH_PRIVATE_KEY).read_text(),
-                "public_certificate": Path(settings.GRAPH_CERTIFICATE).read_text(),
+                "private_key": Path(microsoft.graph_private_key).read_text(),
+                "public_certificate": Path(microsoft.graph_certificate).read_text(),
             }
-        authority = settings.ENTRA_GRAPH_AUTHORITY
+        authority = microsoft.graph_authority
         is_microsoft = (urlsplit(authority).hostname or "").endswith("microsoftonline.com")
         self._app = msal.ConfidentialClientApplication(
-            settings.GRAPH_CLIENT_ID,
+            microsoft.graph_client_id,
             client_credential=credential,
-            authority=f"{authority}/{settings.ENTRA_TENANT_ID}",
+            authority=f"{authority}/{microsoft.tenant_id}",
             # Asks login.microsoftonline.com whether the authority is one of Microsoft's: a stand-in is not.
             instance_discovery=None if is_microsoft else False,
-            http_client=OutboundSession(ca_file=settings.ENTRA_CA_FILE),
+            http_client=OutboundSession(ca_file=microsoft.ca_file),
         )
 
     def token(self) -> str:
@@ -250,16 +247,16 @@ _lock = threading.Lock()
 
 def _client() -> _Client:
     """Return the application of this process and these settings; the first one asks Microsoft for its endpoints."""
-    if not settings.GRAPH_CLIENT_ID or not settings.ENTRA_TENANT_ID:
+    if not microsoft.graph_client_id or not microsoft.tenant_id:
         raise DirectoryUnavailable("No directory is configured: set ENTRA_TENANT_ID and GRAPH_CLIENT_ID.")
     key = (
         os.getpid(),
-        settings.ENTRA_GRAPH_AUTHORITY,
-        settings.ENTRA_TENANT_ID,
-        settings.GRAPH_CLIENT_ID,
-        settings.GRAPH_CLIENT_SECRET,
-        settings.GRAPH_CERTIFICATE,
-        settings.ENTRA_CA_FILE,
+        microsoft.graph_authority,
+        microsoft.tenant_id,
+        microsoft.graph_client_id,
+        microsoft.graph_client_secret,
+        microsoft.graph_certificate,
+        microsoft.ca_file,
     )
     with _lock:
         if key not in _clients:

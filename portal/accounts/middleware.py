@@ -1,12 +1,16 @@
 """Nothing without a session, and no session beyond its limits."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import logout
 from django.contrib.auth.middleware import LoginRequiredMiddleware
-from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import resolve_url
+
+from portal.accounts.conf import idle_seconds
 
 SIGNED_IN = "signed_in"  # session key: when, in seconds since the epoch
 SEEN = "seen"  # session key: the last request, to the minute
@@ -19,17 +23,25 @@ class SignInRequiredMiddleware(LoginRequiredMiddleware):
     A session ends after SESSION_IDLE_SECONDS without a request and SESSION_COOKIE_AGE after sign-in.
     """
 
-    def process_view(self, request: HttpRequest, *args: object) -> HttpResponseBase | None:  # type: ignore[override]
+    def process_view(
+        self,
+        request: HttpRequest,
+        view_func: Callable[..., HttpResponseBase],
+        view_args: tuple[Any, ...],
+        view_kwargs: dict[str, Any],
+    ) -> HttpResponseBase | None:
         """End a session that is over, then ask for sign-in where nobody is signed in."""
         if request.user.is_authenticated and is_over(request):
             logout(request)
-        return super().process_view(request, *args)  # type: ignore[arg-type, return-value]
+        return super().process_view(request, view_func, view_args, view_kwargs)
 
-    def handle_no_permission(self, request: HttpRequest, view_func: object) -> HttpResponseBase:
+    def handle_no_permission(
+        self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]
+    ) -> HttpResponseRedirect:
         """Send the browser to the sign-in page; it comes back to a page, never to where a form was sent."""
         if request.method in ("GET", "HEAD"):
             return super().handle_no_permission(request, view_func)
-        return redirect(settings.LOGIN_URL)
+        return HttpResponseRedirect(resolve_url(settings.LOGIN_URL))
 
 
 def start(request: HttpRequest) -> None:
@@ -43,7 +55,7 @@ def is_over(request: HttpRequest) -> bool:
     if SIGNED_IN not in request.session:
         start(request)
     signed_in, seen = request.session[SIGNED_IN], request.session[SEEN]
-    if now - signed_in >= settings.SESSION_COOKIE_AGE or now - seen >= settings.SESSION_IDLE_SECONDS:
+    if now - signed_in >= settings.SESSION_COOKIE_AGE or now - seen >= idle_seconds():
         return True
     if now - seen >= GRAIN:
         request.session[SEEN] = now

@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 
-from portal.accounts.policy import GRANTED_ROLES
+from portal.accounts.policy import GRANTED_ROLES, Role
 
 
 class PersonQuerySet(models.QuerySet["Person"]):
@@ -31,7 +31,7 @@ class Person(AbstractBaseUser):
     """
 
     password = None  # type: ignore[assignment]  # there is no local sign-in
-    last_login = None  # type: ignore[assignment]  # last_sign_in is written with the audit entry
+    last_login = None  # last_sign_in is written with the audit entry
 
     tid = models.UUIDField("Entra ID tenant", null=True, blank=True)
     oid = models.UUIDField("Entra ID object", null=True, blank=True)
@@ -47,6 +47,9 @@ class Person(AbstractBaseUser):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     objects = PersonQuerySet.as_manager()
+
+    # Set on the person who makes a request, so that one request reads roles once: portal.accounts.policy.roles_of.
+    roles_of_request: frozenset[Role] | None = None
 
     class Meta:
         verbose_name = "person"
@@ -82,7 +85,7 @@ class Person(AbstractBaseUser):
         for key in settings.SECRET_KEY_FALLBACKS:
             yield self._session_hash(key)
 
-    def _session_hash(self, secret: str | None) -> str:
+    def _session_hash(self, secret: str | bytes | None) -> str:
         value = f"{self.pk}:{self.session_epoch}"
         return salted_hmac("portal.accounts.session", value, secret=secret, algorithm="sha256").hexdigest()
 

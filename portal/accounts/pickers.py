@@ -5,7 +5,7 @@ is the form itself: its button sends the form, which comes back with what was fo
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
@@ -45,14 +45,20 @@ class Results:
 class Picker(forms.Widget):
     """A search field and its results, as radio buttons, or as checkboxes where several may be chosen."""
 
-    search: ClassVar[Callable[[str], Sequence[DirectoryPerson | DirectoryGroup]]]
-    look_up: ClassVar[Callable[[UUID], DirectoryPerson | DirectoryGroup | None]]
     url_name: ClassVar[str]
     placeholder: ClassVar[str]
 
     def __init__(self, attrs: dict[str, Any] | None = None, *, several: bool = False) -> None:
         super().__init__(attrs)
         self.several = several
+
+    def search(self, text: str) -> Sequence[DirectoryPerson | DirectoryGroup]:
+        """Ask the directory."""
+        raise NotImplementedError
+
+    def look_up(self, oid: UUID) -> DirectoryPerson | DirectoryGroup | None:
+        """Return who or what has an object id."""
+        raise NotImplementedError
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> dict[str, Any]:
         """Return what is chosen, what is searched for, and whether the search button was pressed."""
@@ -73,9 +79,9 @@ class Picker(forms.Widget):
         try:
             rows: dict[UUID, tuple[DirectoryPerson | DirectoryGroup, bool]] = {}
             for oid in (each for each in map(_guid, chosen) if each):
-                if found := type(self).look_up(oid):
+                if found := self.look_up(oid):
                     rows[oid] = found, True
-            for each in type(self).search(query):
+            for each in self.search(query):
                 rows.setdefault(each.oid, (each, False))
         except DirectoryUnavailable as error:
             return Results([], query, str(error))
@@ -103,19 +109,31 @@ class Picker(forms.Widget):
 class PersonPicker(Picker):
     """Chooses people."""
 
-    search = staticmethod(graph.search_people)
-    look_up = staticmethod(graph.person)
     url_name = "find_people"
     placeholder = "Name or address"
+
+    def search(self, text: str) -> Sequence[DirectoryPerson]:
+        """Find people."""
+        return graph.search_people(text)
+
+    def look_up(self, oid: UUID) -> DirectoryPerson | None:
+        """Find the person."""
+        return graph.person(oid)
 
 
 class GroupPicker(Picker):
     """Chooses groups of Entra ID."""
 
-    search = staticmethod(graph.search_groups)
-    look_up = staticmethod(graph.group)
     url_name = "find_groups"
     placeholder = "Name of the group"
+
+    def search(self, text: str) -> Sequence[DirectoryGroup]:
+        """Find groups."""
+        return graph.search_groups(text)
+
+    def look_up(self, oid: UUID) -> DirectoryGroup | None:
+        """Find the group."""
+        return graph.group(oid)
 
 
 class _DirectoryField(forms.Field):

@@ -22,7 +22,9 @@ class Role(models.TextChoices):
     MEMBER = "member", "Project member"
 
 
-GRANTED_ROLES = (Role.ADMIN, Role.AUDITOR, Role.OPERATOR, Role.GROUP_ADMIN)
+GRANTED_ROLES: tuple[Role, ...] = (Role.ADMIN, Role.AUDITOR, Role.OPERATOR, Role.GROUP_ADMIN)
+HOUSE_ROLES: frozenset[Role] = frozenset({Role.ADMIN, Role.AUDITOR, Role.OPERATOR})
+"""The roles over the whole portal."""
 
 APP_ROLES: Mapping[str, Role] = MappingProxyType(
     {
@@ -123,9 +125,14 @@ def matrix() -> list[tuple[Right, dict[Role, Reach]]]:
 
 
 def roles_of(person: "Person") -> frozenset[Role]:
-    """Return every role the person has anywhere, read now: grants, memberships, and membership through a group."""
+    """Return every role the person has anywhere: grants, memberships, and membership through a group.
+
+    They are read now, or once at the beginning of a request for the person who makes it.
+    """
     if not person.is_active:
         return frozenset()
+    if person.roles_of_request is not None:
+        return person.roles_of_request
     roles = {Role(grant.role) for grant in person.role_grants.all()}
     roles |= {Role(membership.role) for membership in person.memberships.all()}
     if not roles & {Role.OWNER, Role.MEMBER}:

@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -11,6 +10,7 @@ from audit.actions import Action
 from audit.actors import Actor, Target
 from audit.services import record, record_refused
 from portal.accounts.actors import target_of
+from portal.accounts.conf import microsoft
 from portal.accounts.entra.id_token import Claims
 from portal.accounts.graph import DirectoryPerson
 from portal.accounts.models import Person, RoleGrant
@@ -25,9 +25,9 @@ ENTRA, PORTAL = RoleGrant.Source.ENTRA, RoleGrant.Source.PORTAL
 def person_for_claims(*, claims: Claims, actor: Actor) -> Person:
     """Return the person a verified token names, made on first sight, with the roles Entra ID gives them now."""
     person, is_new = _person(claims.tid, claims.oid, claims.name, claims.email)
-    _set_entra_roles(person, claims.roles, actor)
     if is_new:
         _record_new(person, actor)
+    _set_entra_roles(person, claims.roles, actor)
     return person
 
 
@@ -59,7 +59,7 @@ def note_refusal(*, reason: str, actor: Actor) -> None:
 @transaction.atomic(durable=True)
 def person_in_directory(*, found: DirectoryPerson, actor: Actor) -> Person:
     """Return the portal's person for somebody found in the directory, made on first sight and without a role."""
-    person, is_new = _person(UUID(settings.ENTRA_TENANT_ID), found.oid, found.name, found.email)
+    person, is_new = _person(UUID(microsoft.tenant_id), found.oid, found.name, found.email)
     if is_new:
         _record_new(person, actor)
     return person
@@ -87,7 +87,7 @@ def link_person(*, person: Person, found: DirectoryPerson, actor: Actor, reason:
     person = Person.objects.select_for_update().get(pk=person.pk)
     if person.oid:
         raise RuleBroken(f"{person} is linked to an account already.")
-    tid = UUID(settings.ENTRA_TENANT_ID)
+    tid = UUID(microsoft.tenant_id)
     if other := Person.objects.filter(tid=tid, oid=found.oid).first():
         raise RuleBroken(
             f"This account is known already, as {other}. Add {other} to the projects and revoke the tokens here.",
@@ -96,7 +96,9 @@ def link_person(*, person: Person, found: DirectoryPerson, actor: Actor, reason:
     before = {"name": person.name, "email": person.email}
     person.tid, person.oid, person.name, person.email = tid, found.oid, found.name, found.email
     person.save(update_fields=["tid", "oid", "name", "email"])
-    changes = {name: (value, getattr(person, name)) for name, value in before.items()}
+    changes: dict[str, tuple[str | None, str]] = {
+        name: (value, getattr(person, name)) for name, value in before.items()
+    }
     changes["oid"] = (None, str(found.oid))
     record(Action.PERSON_LINKED, actor=actor, target=target_of(person), changes=changes, comment=reason)
     return person
@@ -120,7 +122,11 @@ def grant_access(
     _refuse_own(person, actor)
     before = roles_granted(person)
     grant, is_new = RoleGrant.objects.get_or_create(
-        person=person, role=role, group_id=group, source=PORTAL, defaults={"granted_by": actor.display[:300]}
+        person=person,
+        role=role,
+        group_id=group,
+        source=PORTAL,
+        defaults={"granted_by": actor.display[:300]},  # type: ignore[misc]
     )
     if grant.group is not None and grant.group.deleted:
         raise RuleBroken(f"The group {grant.group.name} is deleted. Choose another.", field="group")

@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
-from django.conf import settings
 
+from portal.accounts.conf import microsoft
 from portal.accounts.outbound import OutboundSession
 
 LIFETIME = 3600.0  # seconds a document is kept
@@ -88,7 +88,7 @@ _known: dict[tuple[str, str, str], Discovery] = {}
 
 def discovery() -> Discovery:
     """Return the discovery of the tenant in the settings: one for each process."""
-    wanted = (settings.ENTRA_AUTHORITY, settings.ENTRA_TENANT_ID, settings.ENTRA_CA_FILE)
+    wanted = (microsoft.authority, microsoft.tenant_id, microsoft.ca_file)
     return _known.setdefault(wanted, Discovery(*wanted))
 
 

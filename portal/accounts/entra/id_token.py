@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
-from django.conf import settings
 
+from portal.accounts.conf import microsoft
 from portal.accounts.entra.discovery import Untrusted, discovery
 from portal.accounts.policy import APP_ROLES, Role
 
@@ -45,7 +45,7 @@ def verify(token: str) -> dict[str, Any]:
             token,
             discovery().key(str(header.get("kid"))),
             algorithms=["RS256"],
-            audience=settings.ENTRA_CLIENT_ID,
+            audience=microsoft.client_id,
             issuer=discovery().issuer,
             leeway=LEEWAY,
             options={"require": REQUIRED, "strict_aud": True},
@@ -73,7 +73,7 @@ def read(claims: dict[str, Any]) -> Claims:
     tid, oid = _guid(claims.get("tid")), _guid(claims.get("oid"))
     if tid is None or oid is None:
         raise Untrusted("The token names no account of an organization.")
-    if tid == PERSONAL_ACCOUNTS or str(tid) != settings.ENTRA_TENANT_ID:
+    if tid == PERSONAL_ACCOUNTS or str(tid) != microsoft.tenant_id:
         raise Untrusted("The account belongs to another organization.")
     email = _text(claims.get("email") or claims.get("preferred_username"), 320)
     roles = frozenset(APP_ROLES[each] for each in _texts(claims.get("roles")) if each in APP_ROLES)

@@ -13,18 +13,49 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from portal.accounts.conf import microsoft
 from portal.accounts.entra.assertion import TYPE, client_assertion
 from portal.accounts.entra.discovery import Untrusted, discovery
 from portal.accounts.entra.id_token import verify
+from portal.accounts.outbound import OutboundSession
 
 ID = "entra"
 SCOPES = ["openid", "profile", "email"]
 
 
-class EntraAdapter(OAuth2Adapter):
+class EntraClient(OAuth2Client):  # type: ignore[misc]  # allauth has no types
+    """Redeems codes, and tells Microsoft's refusals from its failures."""
+
+    def get_access_token(
+        self, code: str, pkce_code_verifier: str | None = None, extra_data: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Return the token endpoint's answer; raise OAuth2Error on a refusal, RequestException on a failure."""
+        data = {
+            "grant_type": "authorization_code",
+            "client_id": self.consumer_key,
+            "redirect_uri": self.callback_url,
+            "code": code,
+            "code_verifier": pkce_code_verifier or "",
+            **(extra_data or {"client_secret": self.consumer_secret}),
+        }
+        with OutboundSession(ca_file=microsoft.ca_file) as session:
+            answer = session.post(self.access_token_url, data=data)
+        if answer.status_code >= 500:
+            answer.raise_for_status()
+        try:
+            body = answer.json()
+        except ValueError as error:
+            raise OAuth2Error("Microsoft's answer cannot be read.") from error
+        if not answer.ok or "access_token" not in body:
+            raise OAuth2Error(f"{body.get('error')}: {body.get('error_description')}")
+        return dict(body)
+
+
+class EntraAdapter(OAuth2Adapter):  # type: ignore[misc]
     """Talks to the tenant's endpoints."""
 
     provider_id = ID
+    client_class = EntraClient
 
     @property
     def authorize_url(self) -> str:
@@ -32,7 +63,7 @@ class EntraAdapter(OAuth2Adapter):
         return discovery().endpoint("authorization_endpoint")
 
     @property
-    def access_token_url(self) -> str:  # type: ignore[override]
+    def access_token_url(self) -> str:
         """The address the code is redeemed at."""
         return discovery().endpoint("token_endpoint")
 
@@ -49,9 +80,9 @@ class EntraAdapter(OAuth2Adapter):
     ) -> dict[str, Any]:
         """Redeem the code, with the certificate where there is one."""
         extra = {}
-        if settings.ENTRA_CERTIFICATE:
+        if microsoft.certificate:
             assertion = client_assertion(
-                app.client_id, self.access_token_url, settings.ENTRA_CERTIFICATE, settings.ENTRA_PRIVATE_KEY
+                app.client_id, self.access_token_url, microsoft.certificate, microsoft.private_key
             )
             extra = {"client_assertion_type": TYPE, "client_assertion": assertion}
         code = request.GET["code"]
@@ -76,7 +107,7 @@ class EntraAdapter(OAuth2Adapter):
         return login
 
 
-class EntraProvider(OAuth2Provider):
+class EntraProvider(OAuth2Provider):  # type: ignore[misc]
     """Microsoft Entra ID, one tenant."""
 
     id = ID

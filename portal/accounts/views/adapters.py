@@ -16,6 +16,7 @@ from django.shortcuts import render
 
 from portal.accounts import middleware, services
 from portal.accounts.actors import actor_of, visitor
+from portal.accounts.conf import microsoft
 from portal.accounts.entra.discovery import Untrusted
 from portal.accounts.entra.id_token import Claims, holds_nonce, read
 from portal.accounts.entra.provider import ID
@@ -28,7 +29,7 @@ LONGEST_HINT = 2000  # characters of an id token that still fit into an address
 HINTS = "logout_hints"  # session key: what tells Microsoft whose session to end
 
 
-class AccountAdapter(DefaultAccountAdapter):
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """Starts sessions for people whom `SocialAdapter` has let in."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -53,17 +54,17 @@ class AccountAdapter(DefaultAccountAdapter):
         return HttpResponseRedirect(kwargs["redirect_url"] or settings.LOGIN_REDIRECT_URL)
 
 
-class SocialAdapter(DefaultSocialAccountAdapter):
+class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """Decides about a verified token, and shows what went wrong."""
 
     def list_apps(self, request: HttpRequest, provider: Any = None, client_id: Any = None) -> list[SocialApp]:
         """Return the one registration, from the settings; none is ever read from the database."""
-        secret = "" if settings.ENTRA_CERTIFICATE else settings.ENTRA_CLIENT_SECRET
-        return [SocialApp(provider=ID, name="Microsoft", client_id=settings.ENTRA_CLIENT_ID, secret=secret)]
+        secret = "" if microsoft.certificate else microsoft.client_secret
+        return [SocialApp(provider=ID, name="Microsoft", client_id=microsoft.client_id, secret=secret)]
 
     def get_requests_session(self) -> OutboundSession:
         """Return a session with a time limit and the right certificate authority."""
-        return OutboundSession(ca_file=settings.ENTRA_CA_FILE)
+        return OutboundSession(ca_file=microsoft.ca_file)
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         """Nobody signs up: `pre_social_login` has made the person or refused."""

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpRequest
 
 from audit.actors import Actor
@@ -11,13 +10,12 @@ from groups.models import Group
 from groups.services import note_groups_of
 from portal.accounts import graph, services
 from portal.accounts.actors import visitor
+from portal.accounts.conf import microsoft
 from portal.accounts.entra.id_token import Claims
 from portal.accounts.graph import DirectoryUnavailable
 from portal.accounts.models import Person
-from portal.accounts.policy import Role, has_access
+from portal.accounts.policy import HOUSE_ROLES, has_access
 from portal.accounts.selectors import person_by_identity
-
-HOUSE_ROLES = frozenset({Role.ADMIN, Role.AUDITOR, Role.OPERATOR})
 
 
 @dataclass
@@ -40,7 +38,7 @@ def admit(request: HttpRequest, claims: Claims) -> Person:
         return Refused(reason, f"accounts/{template}.html", status, actor, claims.email)
 
     if claims.is_guest:
-        if not settings.ENTRA_ALLOW_GUESTS:
+        if not microsoft.allow_guests:
             raise refused("The account is a guest of the organization.", "guest")
         # A guest who is let in gets what projects give; rights over the whole portal need an account of the house.
         claims = replace(claims, roles=claims.roles - HOUSE_ROLES)

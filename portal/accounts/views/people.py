@@ -1,6 +1,6 @@
 """Settings → People: who has a role, and who gives it."""
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
@@ -52,7 +52,7 @@ def people(request: HttpRequest) -> HttpResponse:
 @require(Right.MANAGE_ACCESS)
 def grant(request: HttpRequest) -> HttpResponse:
     """Give somebody of the directory a role."""
-    form = GrantForm(request.POST or None, initial={"person": request.GET.get("person", "")})
+    form = GrantForm(_sent(request), initial={"person": request.GET.get("person", "")})
     if form.is_valid():
         wanted, actor = form.cleaned_data, actor_of(request)
         try:
@@ -76,16 +76,17 @@ def grant(request: HttpRequest) -> HttpResponse:
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     """Take all roles away from somebody."""
     person = get_object_or_404(Person, pk=pk)
-    form = ReasonForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
+    form = ReasonForm(_sent(request))
+    if form.is_valid():
         try:
             services.revoke_access(person=person, actor=actor_of(request), reason=form.cleaned_data["reason"])
         except RuleBroken as refusal:
             form.add_error(None, refusal.message)
         else:
             return _done(request, f"{person} has no role any more")
-    context = {"form": form, "person": person, "grants": person.role_grants.select_related("group")}
-    context["from_entra"] = any(each.source == services.ENTRA for each in context["grants"])
+    grants = list(person.role_grants.select_related("group"))
+    from_entra = any(each.source == services.ENTRA for each in grants)
+    context = {"form": form, "person": person, "grants": grants, "from_entra": from_entra}
     return _dialog(request, "revoke", context, f"Revoke the access of {person}?", bool(form.errors))
 
 
@@ -94,8 +95,8 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
 def end_sessions(request: HttpRequest, pk: int) -> HttpResponse:
     """Sign somebody out in every browser."""
     person = get_object_or_404(Person, pk=pk)
-    form = ReasonForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
+    form = ReasonForm(_sent(request))
+    if form.is_valid():
         services.sign_out_everywhere(
             person=person, actor=actor_of(request), reason=form.cleaned_data["reason"]
         )
@@ -109,7 +110,7 @@ def end_sessions(request: HttpRequest, pk: int) -> HttpResponse:
 def link(request: HttpRequest, pk: int) -> HttpResponse:
     """Tie somebody who was made for a credential to an account of the directory."""
     person = get_object_or_404(Person, pk=pk, oid=None)
-    form = LinkForm(request.POST or None)
+    form = LinkForm(_sent(request))
     if form.is_valid():
         try:
             person = services.link_person(
@@ -136,6 +137,10 @@ def _dialog(
         back=reverse("accounts:people"),
         status=422 if has_errors else 200,
     )
+
+
+def _sent(request: HttpRequest) -> QueryDict | None:
+    return request.POST if request.method == "POST" else None
 
 
 def _done(request: HttpRequest, toast: str) -> HttpResponse:

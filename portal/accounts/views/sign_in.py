@@ -20,6 +20,7 @@ from django.views.decorators.http import require_GET, require_POST
 from portal.accounts import services
 from portal.accounts.access import person_of
 from portal.accounts.actors import actor_of
+from portal.accounts.conf import microsoft
 from portal.accounts.entra.discovery import Untrusted
 from portal.accounts.entra.provider import ID, EntraAdapter, EntraProvider
 from portal.accounts.policy import APP_ROLES
@@ -46,11 +47,12 @@ def begin(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         request.session.set_expiry(PENDING_SECONDS)
     try:
-        return provider.begin(
+        response: HttpResponse = provider.begin(
             request, _safe_next(request.POST.get("next", "")), another="another" in request.POST
         )
     except (requests.RequestException, Untrusted, OAuth2Error) as error:
         return failure(request, error, is_ours=False)
+    return response
 
 
 @login_not_required
@@ -61,7 +63,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     try:
         response: HttpResponse = view(request)
     except ImmediateHttpResponse as answer:
-        return answer.response
+        response = answer.response
     except (requests.RequestException, Untrusted, OAuth2Error) as error:
         return failure(request, error, is_ours=False)
     return response
@@ -96,8 +98,8 @@ def no_access(request: HttpRequest) -> HttpResponse:
 def _end_session_address(hints: dict[str, Any]) -> str:
     """Return Microsoft's address for signing out, which leads back here."""
     back = str(settings.PORTAL_BASE_URL) + reverse("accounts:signed_out")
-    query = urlencode({"post_logout_redirect_uri": back, "client_id": settings.ENTRA_CLIENT_ID, **hints})
-    return f"{settings.ENTRA_AUTHORITY}/{settings.ENTRA_TENANT_ID}/oauth2/v2.0/logout?{query}"
+    query = urlencode({"post_logout_redirect_uri": back, "client_id": microsoft.client_id, **hints})
+    return f"{microsoft.authority}/{microsoft.tenant_id}/oauth2/v2.0/logout?{query}"
 
 
 def _safe_next(target: str) -> str:

@@ -206,7 +206,8 @@ class EndSession(EndSessionEndpoint):  # type: ignore[misc]
     """Sign-out started by the application."""
 
     def get_server_jwks(self) -> KeySet:
-        return self.server.identity.keys.public()
+        keys: KeySet = self.server.identity.keys.public()
+        return keys
 
     def get_algorithms(self) -> list[str]:
         return ["RS256"]

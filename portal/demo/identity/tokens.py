@@ -48,7 +48,7 @@ class Keys:
 
     def published(self) -> dict[str, Any]:
         """Return the document at the keys endpoint (which, like Microsoft's, names no algorithm)."""
-        return self.public().as_dict(private=False)
+        return dict(self.public().as_dict(private=False))
 
 
 @dataclass
