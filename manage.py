@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 from portal import env
 
@@ -33,11 +34,14 @@ def main() -> None:
             directory = env.data_dir()
             if needs_servers and not {"-h", "--help"} & set(words):
                 try:
-                    from portal.demo.lease import ensure_servers
+                    from portal.demo.lease import ServersError, ensure_servers
                 except ModuleNotFoundError:
                     sys.exit("Set DATABASE_URL and REDIS_URL: the embedded servers are not installed here.")
 
-                os.environ.update(stack.enter_context(ensure_servers(directory)))
+                try:
+                    os.environ.update(stack.enter_context(ensure_servers(directory)))
+                except ServersError as error:
+                    sys.exit(str(error))
                 os.environ["PORTAL_DATA_DIR"] = str(directory)
                 if command not in WITHOUT_MIGRATING:
                     _migrate(directory)
@@ -63,9 +67,14 @@ def _take_data_dir(words: list[str]) -> list[str]:
             rest.append(word)
             continue
         if not directory:
-            sys.exit("--data-dir needs a directory.")
+            _refuse("--data-dir needs a directory.")
         os.environ["PORTAL_DATA_DIR"] = str(Path(directory).expanduser().resolve())
     return rest
+
+
+def _refuse(text: str) -> NoReturn:
+    sys.stderr.write(f"{text}\n")
+    sys.exit(2)
 
 
 def _migrate(directory: Path) -> None:
@@ -92,6 +101,6 @@ if __name__ == "__main__":
     try:
         main()
     except env.Misconfigured as error:
-        sys.exit(str(error))
+        _refuse(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
