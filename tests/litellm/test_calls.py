@@ -1,0 +1,94 @@
+"""Calls through a real LiteLLM proxy: admitted by the portal, and what they used is booked exactly."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import requests
+
+from tests.litellm.conftest import Caller
+from tests.litellm.processes import until
+
+# Input 40 fresh + 60 cached, output 20, at 1, 0.5 and 10 for a million.
+COST = Decimal("0.00027")
+
+
+def booked(caller: Caller, number: int = 1) -> list[dict[str, Any]]:
+    """Wait until so many calls are booked, and return them."""
+    found: list[dict[str, Any]] = until(
+        lambda: len(rows := caller.usage()) >= number and rows, what="usage is booked"
+    )
+    assert len(found) == number
+    assert caller.held() == 0
+    return found
+
+
+def test_a_chat_is_booked(caller: Caller) -> None:
+    answer = caller.chat(max_tokens=50)
+    assert answer.status_code == 200, answer.text
+    (row,) = booked(caller)
+    assert row["model"] == "good"
+    assert row["status"] == "ok"
+    assert (row["input_tokens"], row["cached_input_tokens"]) == (100, 60)
+    assert (row["output_tokens"], row["reasoning_tokens"]) == (20, 8)
+    assert Decimal(row["spend"]) == COST
+    assert row["has_reservation"]
+
+
+def test_a_streamed_chat_is_booked(caller: Caller) -> None:
+    answer = caller.chat(stream=True)
+    assert answer.status_code == 200
+    lines = [line for line in answer.iter_lines() if line]
+    assert lines[-1] == b"data: [DONE]"
+    (row,) = booked(caller)
+    assert (row["input_tokens"], row["output_tokens"], row["status"]) == (100, 20, "ok")
+    assert Decimal(row["spend"]) == COST
+
+
+def test_embeddings_are_booked(caller: Caller) -> None:
+    answer = caller.post("/v1/embeddings", {"model": "good", "input": ["one", "two"]})
+    assert answer.status_code == 200, answer.text
+    (row,) = booked(caller)
+    assert (row["input_tokens"], row["output_tokens"]) == (7, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_responses_are_booked(caller: Caller, stream: bool) -> None:
+    answer = caller.post("/v1/responses", {"model": "good", "input": "A story.", "stream": stream})
+    assert answer.status_code == 200, answer.text
+    assert answer.content
+    (row,) = booked(caller)
+    assert (row["input_tokens"], row["cached_input_tokens"]) == (100, 60)
+    assert (row["output_tokens"], row["reasoning_tokens"]) == (20, 8)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_cache_tokens_of_anthropic_are_part_of_the_input(caller: Caller, stream: bool, path: str) -> None:
+    messages = [{"role": "user", "content": "A story."}]
+    answer = caller.post(path, {"model": "claude", "max_tokens": 50, "messages": messages, "stream": stream})
+    assert answer.status_code == 200, answer.text
+    assert answer.content
+    (row,) = booked(caller)
+    assert row["model"] == "claude"
+    assert (row["input_tokens"], row["output_tokens"]) == (600, 20)
+    assert (row["cached_input_tokens"], row["cache_write_tokens"]) == (500, 70)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
+def test_a_bridged_endpoint_is_booked_once(caller: Caller, path: str) -> None:
+    body: dict[str, Any] = {"model": "good" if path == "/v1/messages" else "claude", "max_tokens": 50}
+    body["messages" if path == "/v1/messages" else "input"] = [{"role": "user", "content": "A story."}]
+    answer = caller.post(path, body)
+    assert answer.status_code == 200, answer.text
+    booked(caller)
+
+
+def read_error(answer: requests.Response) -> dict[str, Any]:
+    """Return the error of an answer in OpenAI's shape."""
+    error: dict[str, Any] = json.loads(answer.content)["error"]
+    assert set(error) >= {"message", "type", "param", "code"}
+    return error
