@@ -34,7 +34,8 @@ def main() -> None:
             directory = env.data_dir()
             if needs_servers and not {"-h", "--help"} & set(words):
                 try:
-                    from portal.demo.lease import ServersError, ensure_servers
+                    from portal.demo.lease import ensure_servers
+                    from portal.demo.servers import ServersError
                 except ModuleNotFoundError:
                     sys.exit("Set DATABASE_URL and REDIS_URL: the embedded servers are not installed here.")
 
