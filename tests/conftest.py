@@ -9,6 +9,8 @@ from django.test.utils import setup_databases, teardown_databases
 
 from tests import state
 
+pytest_plugins = ["tests.identity_fixtures"]
+
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> Iterator[None]:
