@@ -29,31 +29,35 @@ def main() -> None:
     command = words[1] if len(words) > 1 else ""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     with ExitStack() as stack:
-        needs_servers = command not in WITHOUT_SERVERS or (command == "check" and "--database" in words)
         if env.is_embedded():
-            directory = env.data_dir()
-            if needs_servers and not {"-h", "--help"} & set(words):
-                try:
-                    from portal.demo.lease import ensure_servers
-                    from portal.demo.servers import ServersError
-                except ModuleNotFoundError:
-                    sys.exit("Set DATABASE_URL and REDIS_URL: the embedded servers are not installed here.")
-
-                try:
-                    os.environ.update(stack.enter_context(ensure_servers(directory)))
-                except ServersError as error:
-                    sys.exit(str(error))
-                os.environ["PORTAL_DATA_DIR"] = str(directory)
-                if command not in WITHOUT_MIGRATING:
-                    _migrate(directory)
+            asks_database = command not in WITHOUT_SERVERS or (command == "check" and "--database" in words)
+            if asks_database and not {"-h", "--help"} & set(words):
+                _use_embedded(stack, migrate=command not in WITHOUT_MIGRATING)
             else:
-                env.remember(directory)
+                env.remember(env.data_dir())
         if command in AS_OWNER:
             os.environ["DATABASE_URL"] = env.text("DATABASE_OWNER_URL") or os.environ.get("DATABASE_URL", "")
             os.environ.setdefault("PORTAL_STATEMENT_TIMEOUT", "0")
         from django.core.management import execute_from_command_line
 
         execute_from_command_line(words)
+
+
+def _use_embedded(stack: ExitStack, *, migrate: bool) -> None:
+    """Have the embedded servers as long as `stack` is open."""
+    try:
+        from portal.demo.lease import ensure_servers
+        from portal.demo.servers import ServersError
+    except ModuleNotFoundError:
+        sys.exit("Set DATABASE_URL and REDIS_URL: the embedded servers are not installed here.")
+    directory = env.data_dir()
+    try:
+        os.environ.update(stack.enter_context(ensure_servers(directory)))
+    except ServersError as error:
+        sys.exit(str(error))
+    os.environ["PORTAL_DATA_DIR"] = str(directory)
+    if migrate:
+        _migrate(directory)
 
 
 def _take_data_dir(words: list[str]) -> list[str]:
