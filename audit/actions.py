@@ -43,6 +43,7 @@ class Action(models.TextChoices):
     API_KEY_ISSUED = "api_key.issued", "issued an API key in"
     API_KEY_REVOKED = "api_key.revoked", "revoked an API key in"
     GATEWAY_REGISTERED = "gateway.registered", "registered the gateway"
+    GATEWAY_ROTATED = "gateway.rotated", "gave another secret to the gateway"
     GATEWAY_REVOKED = "gateway.revoked", "revoked the gateway"
 
 

@@ -33,9 +33,9 @@ def digests(secret: str) -> dict[int, bytes]:
     return {number: digest(secret, number) for number in settings.PEPPERS}
 
 
-def issue(kind: str) -> Issued:
-    """Make a new secret of the kind, under the newest pepper."""
-    key_id, secret = secrets.generate(kind)
+def issue(kind: str, *, key_id: str | None = None) -> Issued:
+    """Make a new secret of the kind, under the newest pepper; with ``key_id`` it replaces the one of that id."""
+    key_id, secret = secrets.generate(kind, key_id)
     newest = max(settings.PEPPERS)
     return Issued(key_id, newest, digest(secret, newest), secrets.hint(secret), secret)
 

@@ -44,6 +44,27 @@ def register_gateway(*, name: str, actor: Actor, reason: str = "") -> tuple[Gate
     return gateway, issued.secret
 
 
+@transaction.atomic(durable=True)
+def rotate_gateway(*, gateway: Gateway, actor: Actor, reason: str = "") -> tuple[Gateway, str]:
+    """Give the gateway another secret under the same id; the old one is refused from the next request on."""
+    gateway = Gateway.objects.select_for_update().get(pk=gateway.pk)
+    if gateway.revoked:
+        raise RuleBroken(f"{gateway.name} is revoked. Register a new gateway.")
+    before = gateway.hint
+    issued = digests.issue("gateway", key_id=gateway.key_id)
+    gateway.pepper_id, gateway.digest, gateway.hint = issued.pepper_id, issued.digest, issued.hint
+    gateway.save(update_fields=["pepper_id", "digest", "hint"])
+    _publish(gateway, "active")
+    record(
+        Action.GATEWAY_ROTATED,
+        actor=actor,
+        target=target_of(gateway),
+        changes={"hint": (before, gateway.hint)},
+        comment=reason,
+    )
+    return gateway, issued.secret
+
+
 def revoke_gateway(*, gateway: Gateway, actor: Actor, reason: str = "") -> Gateway:
     """Revoke the gateway for good; its very next request is refused."""
     with subjects.denying(), transaction.atomic(durable=True):
@@ -67,7 +88,7 @@ def _publish(gateway: Gateway, state: str) -> None:
     subjects.put_gateway(
         key_id=gateway.key_id,
         pepper_id=gateway.pepper_id,
-        digest=gateway.digest,
+        digest=bytes(gateway.digest),
         state=state,
         name=gateway.name,
     )

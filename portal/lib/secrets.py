@@ -10,7 +10,7 @@ import string
 from dataclasses import dataclass
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-USER_TOKEN = "llmgw_ut_"
+USER_TOKEN = "llmgw_ut_"  # noqa: S105  a prefix
 API_KEY = "llmgw_ak_"
 GATEWAY = "llmgw_gw_"
 PREFIXES = {"user_token": USER_TOKEN, "api_key": API_KEY, "gateway": GATEWAY}
@@ -42,9 +42,9 @@ def _checksum(body: str) -> str:
     return "".join(reversed(digits))
 
 
-def generate(kind: str) -> tuple[str, str]:
-    """Return a new ``(key id, secret)`` of the kind ``user_token``, ``api_key`` or ``gateway``."""
-    key_id = "".join(random.choice(ALPHABET) for _ in range(ID_LENGTH))
+def generate(kind: str, key_id: str | None = None) -> tuple[str, str]:
+    """Return a new ``(key id, secret)`` of the kind ``user_token``, ``api_key`` or ``gateway``, or under a known id."""
+    key_id = key_id or "".join(random.choice(ALPHABET) for _ in range(ID_LENGTH))
     body = f"{PREFIXES[kind]}{key_id}_" + "".join(random.choice(ALPHABET) for _ in range(SECRET_LENGTH))
     return key_id, body + _checksum(body)
 
