@@ -20,7 +20,7 @@ model_list:
 {models}
 litellm_settings:
   callbacks: [llm_portal.hooks, witness.witness]
-  num_retries: 2
+  num_retries: 1
   request_timeout: 60
 general_settings:
   master_key: {master}
@@ -118,10 +118,10 @@ _numbers = itertools.count(1)
 class Caller:
     """A person with a user token of a project of its own."""
 
-    def __init__(self, portal: Portal, proxy: Proxy, code: str, **limits: Any) -> None:
-        self.portal, self.code = portal, code
+    def __init__(self, portal: Portal, proxy: Proxy, **limits: Any) -> None:
+        self.portal, self.code = portal, f"project-{next(_numbers)}"
         wanted = [{"metric": "concurrency", "window": "none", "amount": 50}]
-        token = portal.ask("project", code=code, limits=wanted, **limits)
+        token = portal.ask("project", code=self.code, limits=wanted, **limits)
         self.key_id, self.secret = token["id"], token["secret"]
         self.url = proxy.url
         self.client = requests.Session()
@@ -149,7 +149,6 @@ class Caller:
 
 @pytest.fixture
 def caller(portal: Portal, proxy: Proxy, request: pytest.FixtureRequest) -> Iterator[Caller]:
-    code = f"project-{next(_numbers)}"
-    made = Caller(portal, proxy, code, **getattr(request, "param", {}))
+    made = Caller(portal, proxy, **getattr(request, "param", {}))
     yield made
     made.client.close()

@@ -46,10 +46,14 @@ def test_a_call_that_litellm_refuses_is_released(caller: Caller) -> None:
     until(lambda: caller.held() == 0, what="the reservation is given back")
 
 
-def test_a_stream_that_breaks_costs_what_came(caller: Caller) -> None:
+def test_a_stream_that_breaks_costs_what_came(caller: Caller, upstream: Upstream) -> None:
+    upstream.go.clear()
     answer = caller.chat("breaks", stream=True)
     assert answer.status_code == 200
-    assert answer.content
+    lines = answer.iter_lines()
+    assert next(lines)
+    upstream.go.set()
+    assert any(b'"error"' in line for line in lines)
     (row,) = until(caller.usage, what="usage is booked")
     assert row["status"] == "failed"
     assert 5 < row["input_tokens"] < 30

@@ -1,7 +1,7 @@
 """A provider of models on this machine: OpenAI's and Anthropic's interfaces, with what can go wrong with them.
 
 The model's name says how it behaves: `good`, `fails` (status 500), `fails-once`, `breaks` (the connection ends within
-a stream), `waits` (after the first piece, or at once, until `go` is set).
+a stream), `waits` (within a stream, or at once). The last two wait until `go` is set.
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for number, (name, event) in enumerate(events):
-            if model == "waits" and number == 3:
+            if (model, number) in (("waits", 3), ("breaks", 5)):
                 self.server.go.wait(30)
-            if model == "breaks" and number == 5:
+            if (model, number) == ("breaks", 5):
                 self.close_connection = True
                 return
             head = f"event: {name}\n" if is_named else ""

@@ -81,7 +81,7 @@ INPUTS = (
 )
 UNSEEN_INPUT = ("previous_response_id", "conversation", "prompt_id", "prompt_variables", "container")
 BATCH, SPOOL_BYTES, SEGMENT_BYTES = 500, 64 << 20, 1 << 20
-GRACE = 5.0  # seconds in which a better report (LiteLLM logs in the background) replaces that of a failure
+GRACE = 2.0  # seconds in which a better report (LiteLLM logs in the background) replaces that of a failure
 LONGEST_CALL = 2 * 3600.0  # a call is not extended beyond
 GATHER = 0.1  # seconds in which usage becomes a batch
 UNSENT = ("ConnectError", "ConnectTimeout", "ClientConnectorError", "ConnectionRefusedError", "gaierror")
