@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -40,7 +41,7 @@ class StandIn:
     environment: dict[str, str]
     control_token: str
     http: str
-    session: requests.Session = field(default_factory=requests.Session)
+    session: requests.Session
 
     def control(self, method: str, path: str, **body: Any) -> Any:
         """Use the control endpoint."""
@@ -87,31 +88,39 @@ def _free_ports(count: int) -> list[int]:
             each.close()
 
 
-@pytest.fixture(scope="session")
-def standin_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    """One stand-in for all tests."""
-    data = tmp_path_factory.mktemp("identity")
+@contextmanager
+def running_standin(data: Path, portal_url: str) -> Iterator[StandIn]:
+    """Run a stand-in that sends people back to `portal_url`."""
     http, https = _free_ports(2)
-    environment = settings_for(data, http, https, PORTAL_URL)
+    environment = settings_for(data, http, https, portal_url)
     words = ["--data-dir", str(data), "--http-port", str(http), "--https-port", str(https)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "portal.demo.identity", *words, "--portal-url", PORTAL_URL],
+        [sys.executable, "-m", "portal.demo.identity", *words, "--portal-url", portal_url],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[1],
     )
     assert process.stdout is not None
-    with selectors.DefaultSelector() as waiting:
-        waiting.register(process.stdout, selectors.EVENT_READ)
-        assert waiting.select(timeout=60), "the stand-in did not start within a minute"
-    assert process.stdout.readline().strip() == "ready"
-    standin = StandIn(process, environment, prepare(data).control_token, f"http://localhost:{http}")
-    standin.session.trust_env = False
-    yield standin
-    process.terminate()
-    process.wait(30)
-    process.stdout.close()
-    standin.session.close()
+    try:
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(process.stdout, selectors.EVENT_READ)
+            assert waiting.select(timeout=60), "the stand-in did not start within a minute"
+        assert process.stdout.readline().strip() == "ready"
+        with requests.Session() as session:
+            session.trust_env = False
+            token = prepare(data).control_token
+            yield StandIn(process, environment, token, f"http://localhost:{http}", session)
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def standin_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """One stand-in for all tests."""
+    with running_standin(tmp_path_factory.mktemp("identity"), PORTAL_URL) as standin:
+        yield standin
 
 
 @pytest.fixture

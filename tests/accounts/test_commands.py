@@ -37,10 +37,19 @@ def test_address_becomes_an_identity(standin: StandIn) -> None:
         "oid": directory["id"],
         "role": "auditor",
         "group": None,
+        "is_new": True,
     }
     entry = AuditEntry.objects.get(action="access.granted")
     assert entry.actor_id.startswith("command:")
     assert entry.comment == "audit"
+
+
+def test_role_held_already_is_no_error(standin: StandIn) -> None:
+    run("grant_access", "bob@northgate.example", "--role", "auditor")
+
+    assert run("grant_access", "bob@northgate.example", "--role", "auditor", "--json")["is_new"] is False
+
+    assert AuditEntry.objects.filter(action="access.granted").count() == 1
 
 
 def test_granted_person_signs_in_and_revoked_person_is_out(browser: Browser) -> None:

@@ -78,7 +78,7 @@ def _choose(identity: Identity) -> ResponseReturnValue:
     found = [each for each in people if asked in f"{each.name} {each.email} {each.department}".lower()]
     foreign = [each for each in identity.directory.people.values() if not each.home]
     kept = [(name, value) for name, value in request.args.items(multi=True) if name != "standin_q"]
-    featured = [] if asked else [each for each in people if each.featured]
+    featured = [] if asked else [each for each in identity.directory.people.values() if each.featured]
     return render_template(
         "choose.html",
         organization=identity.directory.organization,

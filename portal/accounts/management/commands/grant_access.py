@@ -33,22 +33,19 @@ class Command(PortalCommand):
         if group and wanted is None:
             raise RuleBroken(f"There is no group with the code {group}.", field="group")
         person = person_by_address(email=options["email"], oid=options["oid"], actor=self.actor)
-        services.grant_access(
-            person=person,
-            role=role,
-            group=wanted.pk if wanted else None,
-            actor=self.actor,
-            reason=options["reason"],
-        )
+        held = person.role_grants.filter(role=role, group=wanted, source=services.PORTAL).exists()
+        if not held:
+            services.grant_access(
+                person=person,
+                role=role,
+                group=wanted.pk if wanted else None,
+                actor=self.actor,
+                reason=options["reason"],
+            )
         label = Role(role).label + (f" of {wanted.name}" if wanted else "")
+        answer = {"person": person.pk, "tid": str(person.tid), "oid": str(person.oid), "role": role}
         self.answer(
-            {
-                "person": person.pk,
-                "tid": str(person.tid),
-                "oid": str(person.oid),
-                "role": role,
-                "group": group or None,
-            },
-            f"{person} ({person.oid}): {label} from now on.",
+            answer | {"group": group or None, "is_new": not held},
+            f"{person} ({person.oid}): {label} {'already' if held else 'from now on'}.",
         )
         return None
