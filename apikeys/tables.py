@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from apikeys.models import ApiKey
 from apikeys.selectors import key_rows, matching
-from portal.credentials.selectors import STATUSES
+from portal.credentials.selectors import STATUSES, by_time
 from portal.spend.selectors import Calendar
 from portal.web.pagination import Page, page_of
 from portal.web.tables import Column, FilterForm, sorting
@@ -49,6 +49,7 @@ def key_table(
         "table": table,
         "page": Page(key_rows(page.rows, calendar), page.next, page.previous),
         "region": REGION,
+        "summary": f"Sorted by {by_time(table.words)}",
         "count": f"{number:,} key{'' if number == 1 else 's'}",
         "is_project": is_project,
     }

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
@@ -13,6 +13,7 @@ from portal.accounts.models import Person
 from portal.spend import scopes, selectors
 from portal.spend.forecast import HISTORY, Forecast, forecast
 from portal.spend.selectors import NOTHING, Calendar
+from portal.web import numbers
 from projects.models import Membership, Project, ProjectQuerySet
 
 Standing = Literal["active", "near", "blocked", "paused", "archived"]
@@ -165,6 +166,32 @@ def number_of_people(project: Project) -> int:
 def activity_of(project: Project) -> QuerySet[AuditEntry]:
     """Return what was done to the project and in it, newest first."""
     return AuditEntry.objects.filter(project_id=project.pk).order_by("-occurred", "-id")
+
+
+def changes_in(entry: AuditEntry, zone: str) -> list[tuple[str, str, str]]:
+    """Return each change of an entry as people read it: field, before, after."""
+    return [
+        (name.replace("_", " "), _words(pair[0], zone), _words(pair[1], zone))
+        for name, pair in entry.changes.items()
+        if isinstance(pair, list) and len(pair) == 2
+    ]
+
+
+def _words(value: Any, zone: str) -> str:
+    if value in (None, "", []):
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(str(each) for each in value)
+    if isinstance(value, str) and value[:4].isdigit() and (moment := _moment(value)):
+        return numbers.when(moment, zone)
+    return str(value)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if "T" in text else None
+    except ValueError:
+        return None
 
 
 def month_of(scope_key: str, calendar: Calendar) -> Forecast:

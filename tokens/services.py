@@ -64,7 +64,7 @@ def issue_token(
         expires=timezone.now() + timedelta(days=life),
         project=project,
         person=person,
-        name=checked_name(name or f"Token of {person}"),
+        name=checked_name(name or "User token"),
         group=group,
     )
     _publish(token, "active")

@@ -6,7 +6,7 @@ from django import forms
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from portal.credentials.selectors import STATUSES
+from portal.credentials.selectors import STATUSES, by_time
 from portal.spend.selectors import Calendar
 from portal.web.pagination import Page, page_of
 from portal.web.tables import Column, FilterForm, sorting
@@ -39,7 +39,8 @@ def token_table(
 ) -> dict[str, Any]:
     """Return the context of the list: filtered, sorted and paged as the address says."""
     filters = TokenFilters(request.GET)
-    columns = [column for column in COLUMNS if not (is_project and column.key == "project")]
+    left_out = "project" if is_project else "today"
+    columns = [column for column in COLUMNS if column.key != left_out]
     table = sorting(columns, request.GET, default="person" if is_project else "-used")
     found = matching(tokens, text=filters.value("q"), status=filters.value("status"))
     number = found.count()
@@ -49,6 +50,7 @@ def token_table(
         "table": table,
         "page": Page(token_rows(page.rows, calendar), page.next, page.previous),
         "region": REGION,
+        "summary": f"Sorted by {by_time(table.words)}",
         "count": f"{number:,} token{'' if number == 1 else 's'}",
         "is_project": is_project,
     }

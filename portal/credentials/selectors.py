@@ -31,3 +31,10 @@ def with_status(credentials: QuerySet[M], status: str) -> QuerySet[M]:
     if status == "active":
         return credentials.filter(Q(expires__isnull=True) | Q(expires__gt=now), revoked__isnull=True)
     return credentials
+
+
+def by_time(words: str) -> str:
+    """Return the order of a list in words, where the figures of its column are moments."""
+    if words.startswith("last used"):
+        return words.replace("highest first", "latest first").replace("lowest first", "longest ago first")
+    return words

@@ -22,7 +22,7 @@ from portal.web.pagination import page_of
 from projects.access import get_project, rights_in
 from projects.models import Project
 from projects.pages import page_context, sheet_of
-from projects.selectors import activity_of, month_of
+from projects.selectors import activity_of, changes_in, month_of
 
 TOP = 6
 
@@ -57,7 +57,7 @@ def overview(request: HttpRequest, code: str) -> HttpResponse:
             scopes.project(project.pk), calendar.first, calendar.after, most=TOP
         ),
         "refusals": _refusals(project) if context["can"]["see_refusals"] else None,
-        "changes": activity_of(project)[:5] if context["can"]["see_audit"] else None,
+        "changes": activity_of(project)[:4] if context["can"]["see_audit"] else None,
         "spenders": _spenders(project, calendar)
         if rights_in(person_of(request), project)["see_refusals"]
         else None,
@@ -104,7 +104,7 @@ def activity(request: HttpRequest, code: str) -> HttpResponse:
     """Show the audit entries of the project."""
     project = get_project(request, code, need=Right.SEE_AUDIT)
     context = page_context(request, project, "activity")
-    context["page"] = page_of(
-        activity_of(project), order=("-occurred", "-id"), cursor=request.GET.get("cursor", "")
-    )
+    page = page_of(activity_of(project), order=("-occurred", "-id"), cursor=request.GET.get("cursor", ""))
+    zone = context["calendar"].zone
+    context |= {"page": page, "entries": [(entry, changes_in(entry, zone)) for entry in page.rows]}
     return render_page_or_region(request, "projects/activity.html", "projects/_activity_table.html", context)

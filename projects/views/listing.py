@@ -137,7 +137,9 @@ def new(request: HttpRequest) -> HttpResponse:
 @require_GET
 @require(Right.CREATE_PROJECT)
 def suggest(request: HttpRequest) -> HttpResponse:
-    """Answer the code field with a code made from the name, while the person has typed none."""
+    """Answer the code field with a code made from the name, unless the person has typed another."""
+    typed, before = request.GET.get("code", ""), request.GET.get("suggested", "")
     code = suggested_code(request.GET.get("name", ""))
-    form = ProjectForm(initial={"code": code}, person=person_of(request), needs_group=False)
-    return render(request, "projects/_code_field.html", {"form": form})
+    kept = typed if typed and typed != before else code
+    form = ProjectForm(initial={"code": kept}, person=person_of(request), needs_group=False)
+    return render(request, "projects/_code_field.html", {"form": form, "suggested": code})
