@@ -192,16 +192,18 @@ def set_price(
 @transaction.atomic
 def add_prices(prices: Iterable[Price], aliases: Iterable[ModelAlias], *, actor: Actor, comment: str) -> int:
     """Add imported prices and aliases in one change; return how many prices were added."""
+    names = list(aliases)
     rows = Price.objects.bulk_create(list(prices), batch_size=500)
-    ModelAlias.objects.bulk_create(list(aliases), ignore_conflicts=True, batch_size=500)
-    if rows:
-        UnpricedModel.objects.filter(pk__in=[row.model for row in rows]).delete()
+    ModelAlias.objects.bulk_create(names, ignore_conflicts=True, batch_size=500)
+    if rows or names:
+        priced = [row.model for row in rows] + [name.alias for name in names]
+        UnpricedModel.objects.filter(pk__in=priced).delete()
         subjects.put_configuration()
         record(
             Action.PRICES_IMPORTED,
             actor=actor,
             target=Target("price_book", "1", "the price book"),
-            changes={"prices": (None, len(rows))},
+            changes={"prices": (None, len(rows)), "aliases": (None, len(names))},
             comment=comment,
         )
     return len(rows)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from apikeys.models import ApiKey
 from portal.decision import configuration
-from portal.demo.sample.plan import EMBED, MINI, PROJECTS, ProjectPlan
+from portal.demo.sample.plan import EMBED, HAIKU, MINI, MISTRAL, PROJECTS, ProjectPlan
 from portal.lib.money import NANO
 from portal.lib.uuid7 import uuid7
 from portal.lib.windows import local_day, midnight
@@ -23,6 +23,8 @@ DAYS = 31
 _HOURS = (6, 4, 3, 3, 4, 8, 18, 42, 74, 88, 92, 90, 72, 84, 90, 84, 70, 52, 38, 28, 20, 14, 10, 6)
 _WEEKEND = (0.31, 0.27)
 _REFERENCE = 17.3  # what 23.5 days of a month weigh
+# What a call of a cheap model costs beside one of a dear model.
+_SIZE = {MINI: 0.2, HAIKU: 0.4, MISTRAL: 0.4, EMBED: 0}
 _FLOW = 11  # further small calls of each minute of the last hour
 
 
@@ -87,11 +89,11 @@ class Writer:
                 continue
             weekday = day.weekday()
             number = max(3, round(plan.calls * (_WEEKEND[weekday - 5] if weekday > 4 else 1)))
-            weights = [self.chance.lognormvariate(0, 0.7) for _ in range(number)]
-            for weight in weights:
+            models = self.chance.choices(*zip(*plan.models, strict=True), k=number)
+            weights = [self.chance.lognormvariate(0, 0.7) * _SIZE.get(model, 1) for model in models]
+            for model, weight in zip(models, weights, strict=True):
                 holder = self.chance.choices(holders, shares)[0]
-                model = self.chance.choices(*zip(*plan.models, strict=True))[0]
-                cost = int(amount * weight / sum(weights) * NANO)
+                cost = int(amount * weight / (sum(weights) or 1) * NANO)
                 yield self.entry(project, holder, model, self.moment(day), cost)
 
     def flow(self, projects: Sequence[tuple[Project, Sequence[Holder]]]) -> Iterator[Entry]:
