@@ -738,13 +738,13 @@ local function state()
   return {'ok', milliseconds(''), m[1], m[2], redis.call('ZCARD', 'x'), redis.call('XLEN', 'refused')}
 end
 
--- ARGV: counter keys -> for each {start, settled hi, lo, reserved hi, lo, seq} or false (calendar counters only)
+-- ARGV: counter keys -> for each {start, settled hi, lo, reserved hi, lo, seq}, of calls in flight {0, count}, else false
 local function read(_, A)
   if not meta() then return {'rebuild'} end
   local rows = {'ok'}
   for i = 1, #A do
     local c = record_of(A[i])
-    rows[i + 1] = c and #c >= 6 and {c[1], c[2], c[3], c[4], c[5], c[6]} or false
+    rows[i + 1] = c and (#c >= 6 and {c[1], c[2], c[3], c[4], c[5], c[6]} or #c == 2 and {0, c[1]}) or false
   end
   return rows
 end

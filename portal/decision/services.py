@@ -220,8 +220,6 @@ def update_organization(*, actor: Actor, reason: str = "", **fields: Any) -> Org
     if zone not in available_timezones():
         raise RuleBroken("Choose an IANA time zone such as Europe/Berlin.", field="time_zone")
     currency = fields.get("currency", organization.currency)
-    if zone != organization.time_zone and inbox.has_usage():
-        raise RuleBroken("The time zone is fixed: usage has been booked in its days.", field="time_zone")
     if currency != organization.currency and inbox.has_usage():
         raise RuleBroken("The currency is fixed: usage has been booked in it.", field="currency")
     default = fields.get("token_days_default", organization.token_days_default)
