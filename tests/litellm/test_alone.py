@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -186,3 +189,45 @@ def test_money_has_nine_digits_at_most(results: dict[str, list[Any]]) -> None:
 def test_request_ids_sort_by_time(results: dict[str, list[Any]]) -> None:
     assert [found[14] for found in results["ids_of_calls"]] == ["7"] * 3
     assert len(set(results["ids_of_calls"])) == 3
+
+
+class _Extends(BaseHTTPRequestHandler):
+    asked: ClassVar[list[tuple[str, str, Any]]] = []
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append((self.path, self.headers["Authorization"], body))
+        expires = datetime.now(UTC) + timedelta(seconds=900)
+        data = json.dumps({"expires_at": expires.isoformat().replace("+00:00", "Z")}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def test_the_reservation_of_a_call_that_lasts_is_extended(litellm_environment: None, tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Extends) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = subprocess.run(
+            [str(environment.PYTHON), "-I", str(Path(__file__).with_name("alone.py")), str(ADAPTER)],
+            input="[]",
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                "LLM_PORTAL_URL": f"http://127.0.0.1:{server.server_port}/portal/",
+                "LLM_PORTAL_GATEWAY_SECRET": "llmgw_gw_secret",
+                "LLM_PORTAL_SPOOL": str(tmp_path / "spool"),
+            },
+            check=False,
+        )
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert 750 < json.loads(done.stdout.splitlines()[-1])[0] < 850
+    expected = ("/portal/gateway/v1/extend", "Bearer llmgw_gw_secret", {"reservation_id": "reservation"})
+    assert _Extends.asked == [expected]

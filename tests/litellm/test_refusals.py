@@ -117,8 +117,8 @@ def test_a_token_reaches_what_is_accounted_for_and_no_more(
 
 
 def test_an_upload_is_refused_without_being_read(caller: Caller) -> None:
-    files = {"file": ("speech.wav", b"RIFF" * 1000), "model": (None, "good")}
-    answer = caller.client.post(f"{caller.url}/v1/audio/transcriptions", files=files, timeout=30)
+    url, files = f"{caller.url}/v1/audio/transcriptions", {"file": ("speech.wav", b"RIFF" * 1000)}
+    answer = caller.client.post(url, files=files, data={"model": "good"}, timeout=30)
     assert answer.status_code == 403
     assert read_error(answer)["code"] == "route_not_allowed"
 

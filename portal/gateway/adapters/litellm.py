@@ -81,7 +81,9 @@ INPUTS = (
 )
 UNSEEN_INPUT = ("previous_response_id", "conversation", "prompt_id", "prompt_variables", "container")
 BATCH, SPOOL_BYTES, SEGMENT_BYTES = 500, 64 << 20, 1 << 20
-GRACE = 2.0  # seconds in which a better report (LiteLLM logs in the background) replaces that of a failure
+# Seconds in which LiteLLM's own account, logged in the background, replaces ours: of a provider's failure, of the rest.
+GRACE_FAILED, GRACE = 2.0, 30.0
+EXTEND_BEFORE = 300.0  # seconds before a reservation would expire
 LONGEST_CALL = 2 * 3600.0  # a call is not extended beyond
 GATHER = 0.1  # seconds in which usage becomes a batch
 UNSENT = ("ConnectError", "ConnectTimeout", "ClientConnectorError", "ConnectionRefusedError", "gaierror")
@@ -157,10 +159,11 @@ class Settings:
 class Call:
     """One model call, from its authentication to its account."""
 
-    request_id: str
+    mark: str
     key_id: str
     secret: str
     client_ip: str
+    request_id: str = ""
     began: float = field(default_factory=time.monotonic)
     model: str = ""
     is_admitted: bool = False
@@ -529,6 +532,7 @@ class Reporter:
             if not is_last:
                 time.sleep(GATHER)
             try:
+                self._write()
                 self.tick(is_last)
                 self._write()
                 self._adopt()
@@ -556,19 +560,26 @@ class Reporter:
             log.warning("the portal does not take usage (%s); it is kept in %s", why, self.settings.spool)
 
     def _write(self) -> None:
+        """Bring what has come in onto the disk, before anything else is tried."""
         with self.wake:
             records = list(self.incoming)
         if not records:
             return
-        if self.current is None:
-            self.settings.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.current = Segment.create(self.settings.spool)
-        self.current.append(records)
+        try:
+            if self.current is None:
+                self.settings.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.current = Segment.create(self.settings.spool)
+            self.current.append(records)
+        except (
+            OSError
+        ) as error:  # it stays in memory and is sent from there; what is new is refused meanwhile
+            log.error("usage cannot be written to %s: %s", self.settings.spool, error)
+            self.is_full = True
         with self.wake:
             for _ in records:
                 self.incoming.popleft()
         self.unsent += records
-        if self.current.size > SEGMENT_BYTES:
+        if self.current is not None and self.current.size > SEGMENT_BYTES and not self.is_full:
             self.closed.append(self.current)
             self.current, self.unsent = None, []
 
@@ -726,8 +737,8 @@ class Adapter:
         if is_metered:
             call = Call(uuid7(), key_id, secret, self._client_ip(request))
             with self.lock:
-                self.calls[call.request_id] = call
-            return UserAPIKeyAuth(api_key=key_id, metadata={MARK: call.request_id, HOLDER: key_id})
+                self.calls[call.mark] = call
+            return UserAPIKeyAuth(api_key=key_id, metadata={MARK: call.mark, HOLDER: key_id})
         if FREE.fullmatch(path) and method in ("GET", "HEAD", "POST"):
             await self._check(secret)
             return UserAPIKeyAuth(api_key=key_id, metadata={HOLDER: key_id})
@@ -796,6 +807,8 @@ class Adapter:
                 "This gateway cannot hand on usage at the moment.",
                 {"Retry-After": "30"},
             )
+        # The mark is the first request id; a second authorization of the same request gets its own.
+        call.request_id = call.request_id or call.mark
         call.model = str(data.get("model") or "")
         if not 0 < len(call.model) <= 512:
             raise refusal(400, "model_missing", "Name the model in the field model.")
@@ -865,6 +878,10 @@ class Adapter:
 
     def _refused(self, status: int, document: dict[str, Any], headers: Mapping[str, str]) -> Refusal:
         code = str(document.get("code", ""))
+        if status in (400, 422):
+            return refusal(
+                400, "not_accountable", f"The portal cannot read this request: {document.get('errors')}"
+            )
         if code == "gateway_unknown" or status not in (401, 403, 429):
             log.error(
                 "the portal does not answer this gateway: HTTP %s %s %s",
@@ -897,9 +914,12 @@ class Adapter:
         with self.lock:
             if key in call.reported or (call.is_done and not key):
                 return
+            if "" in call.reported:
+                log.warning("LiteLLM's account of %s came too late; ours stands", call.request_id)
+                return
             number = len(call.reported)
             call.reported.add(key)
-            call.is_done, call.provisional = True, None
+            call.is_done, call.provisional, call.texts = True, None, None
         event["request_id"] = call.request_id if number == 0 else f"{call.request_id}.{number}"
         event["credential_id"] = call.key_id
         if number == 0 and call.reservation_id:
@@ -907,21 +927,21 @@ class Adapter:
         self.reporter.add(event)
 
     def report_later(
-        self, call: Call, status: str, model: str, usage: dict[str, int] | None, texts: Any
+        self, call: Call, status: str, usage: dict[str, int], texts: Any, grace: float = GRACE
     ) -> None:
         """Note what happened to a call that was sent, in case no success is logged for it."""
         with self.lock:
             if call.is_done:
                 return
-            call.provisional = {"model": model, "status": status, "occurred_at": instant(), **(usage or {})}
-            call.texts, call.due = texts, time.monotonic() + GRACE
+            call.provisional = {"model": call.model, "status": status, "occurred_at": instant(), **usage}
+            call.texts, call.due = texts, time.monotonic() + grace
 
     def release(self, call: Call) -> None:
         """Give back what was reserved for a call that was not sent."""
         with self.lock:
             is_held = bool(call.reservation_id) and not call.is_done
             call.is_done = True
-            self.calls.pop(call.request_id, None)
+            self.calls.pop(call.mark, None)
         if is_held:
             self.reporter.add({"release": call.reservation_id})
 
@@ -936,17 +956,19 @@ class Adapter:
                 event["input_tokens"] = event["input_tokens"] or count_input(call.model, call.texts)
                 self.report(call, event)
             age = now - call.began
-            if age > LONGEST_CALL or (age > 600 and (call.is_done or not call.is_admitted)):
+            if age > LONGEST_CALL or (age > 120 and (call.is_done or not call.is_admitted)):
                 with self.lock:
-                    self.calls.pop(call.request_id, None)
-            elif not call.is_done and call.reservation_id and 0 < call.expires < clock + 300:
-                status, document = self.reporter.portal.post(
-                    "extend", {"reservation_id": call.reservation_id}
-                )
-                if status == 200:
-                    call.expires = datetime.fromisoformat(document["expires_at"]).timestamp()
-                elif status < 500:
-                    call.expires = 0.0  # settled or expired: nothing left to extend
+                    self.calls.pop(call.mark, None)
+        for call in calls:
+            if not call.is_done and call.reservation_id and 0 < call.expires < clock + EXTEND_BEFORE:
+                self._extend(call)
+
+    def _extend(self, call: Call) -> None:
+        status, document = self.reporter.portal.post("extend", {"reservation_id": call.reservation_id})
+        if status == 200:
+            call.expires = datetime.fromisoformat(document["expires_at"]).timestamp()
+        elif status < 500:
+            call.expires = 0.0  # settled or expired: nothing left to extend
 
 
 def _mark(*holders: Any) -> Any:
@@ -981,9 +1003,9 @@ class Hooks(CustomLogger):  # type: ignore[misc, unused-ignore]
                 raise refusal(403, "not_accountable", "A call within a call cannot be accounted for.")
             # LiteLLM's own rate limits made it turn to another model.
             self.adapter.release(call)
-            call = Call(call.request_id + ".r", call.key_id, call.secret, call.client_ip)
+            call = Call(call.mark, call.key_id, call.secret, call.client_ip, uuid7())
             with self.adapter.lock:
-                self.adapter.calls[(user_api_key_dict.metadata or {})[MARK]] = call
+                self.adapter.calls[call.mark] = call
         await self.adapter.authorize(call, data, call_type)
 
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> None:
@@ -1018,9 +1040,7 @@ class Hooks(CustomLogger):  # type: ignore[misc, unused-ignore]
         finally:
             if call and not call.is_done and call.provisional is None:
                 status = "ok" if is_whole else "cancelled"
-                self.adapter.report_later(
-                    call, status, call.model, {"output_tokens": call.chunks}, _texts(request_data)
-                )
+                self.adapter.report_later(call, status, {"output_tokens": call.chunks}, _texts(request_data))
 
     async def async_log_success_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
@@ -1068,8 +1088,9 @@ class Hooks(CustomLogger):  # type: ignore[misc, unused-ignore]
         usage = request_data.get("combined_usage_object")
         counted = tokens(usage) if usage is not None else {"output_tokens": call.chunks}
         left = str(getattr(original_exception, "status_code", "")) == "499"
-        texts = _texts(request_data)
-        self.adapter.report_later(call, "cancelled" if left else "failed", call.model, counted, texts)
+        grace = GRACE_FAILED if hasattr(original_exception, "llm_provider") else GRACE
+        status = "cancelled" if left else "failed"
+        self.adapter.report_later(call, status, counted, _texts(request_data), grace)
 
 
 def _texts(data: Mapping[str, Any]) -> Any:
