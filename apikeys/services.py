@@ -95,7 +95,7 @@ def _publish(key: ApiKey, state: str) -> None:
         key_id=key.key_id,
         kind="api_key",
         pepper_id=key.pepper_id,
-        digest=key.digest,
+        digest=bytes(key.digest),
         state=state,
         expires=key.expires,
         project=key.project_id,

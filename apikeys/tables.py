@@ -43,7 +43,7 @@ def key_table(
     table = sorting(columns, request.GET, default="-used")
     found = matching(keys, text=filters.value("q"), status=filters.value("status"))
     number = found.count()
-    page = page_of(found, order=table.order, cursor=request.GET.get("cursor", ""))
+    page: Page[ApiKey] = page_of(found, order=table.order, cursor=request.GET.get("cursor", ""))
     return {
         "filters": filters,
         "table": table,

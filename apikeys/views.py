@@ -17,6 +17,7 @@ from portal.lib.money import from_nano
 from portal.organization.selectors import current as current_organization
 from portal.spend import selectors as spend
 from portal.web.csv import csv_response
+from portal.web.forms import posted
 from portal.web.htmx import render_dialog, render_page_or_region, saved
 from projects.access import get_project, projects_with
 from projects.forms import ChooseProjectForm, ReasonForm
@@ -74,7 +75,7 @@ def issue(request: HttpRequest) -> HttpResponse:
             back=reverse("apikeys:list"),
         )
     project = get_project(request, code, need=Right.MANAGE_API_KEYS)
-    form = IssueForm(request.POST or None, project=project, organization=organization)
+    form = IssueForm(posted(request), project=project, organization=organization)
     back = reverse("projects:keys", args=[project.code])
     if form.is_valid():
         name, owner, days = (form.cleaned_data[field] for field in ("name", "owner", "days"))
@@ -85,11 +86,11 @@ def issue(request: HttpRequest) -> HttpResponse:
         except RuleBroken as broken:
             form.add_broken_rule(broken)
         else:
-            context = {"secret": secret, "label": "API key", "key": key, "project": project}
+            shown = {"secret": secret, "label": "API key", "key": key, "project": project}
             response = render_dialog(
                 request,
                 "apikeys/issued_dialog.html",
-                context,
+                shown,
                 title=f"Key {name} created",
                 back=back,
                 refresh=[REGION],
@@ -111,8 +112,8 @@ def issue(request: HttpRequest) -> HttpResponse:
 def revoke(request: HttpRequest, key_id: str) -> HttpResponse:
     """Revoke one key, after saying what stops."""
     key = get_key(request, key_id)
-    form, back = ReasonForm(request.POST or None), reverse("projects:keys", args=[key.project.code])
-    if request.method == "POST" and form.is_valid():
+    form, back = ReasonForm(posted(request)), reverse("projects:keys", args=[key.project.code])
+    if form.is_valid():
         revoke_api_key(key=key, actor=actor_of(request), reason=form.cleaned_data["reason"])
         return saved(request, to=back, toast=f"Key {key.name} revoked", refresh=[REGION])
     return render_dialog(

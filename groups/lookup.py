@@ -2,12 +2,11 @@
 
 from uuid import UUID
 
-from django.conf import settings
-
 from audit.actors import Actor
 from groups.models import Group
 from groups.services import note_missing, set_members
 from portal.accounts import graph
+from portal.accounts.conf import microsoft
 from portal.accounts.models import Person
 from portal.accounts.services import person_in_directory
 
@@ -24,7 +23,7 @@ def look_up(group: Group, *, actor: Actor) -> bool:
     except LookupError:
         note_missing(group=group, actor=actor)
         return False
-    tid = UUID(settings.ENTRA_TENANT_ID)
+    tid = UUID(microsoft.tenant_id)
     known = {
         person.oid: person
         for person in Person.objects.filter(tid=tid, oid__in=[found.oid for found in listed])

@@ -25,6 +25,7 @@ from portal.lib.names import suggested_code
 from portal.organization.selectors import current as current_organization
 from portal.spend import scopes
 from portal.spend.selectors import calendar, limits_on
+from portal.web.forms import posted
 from portal.web.htmx import render_dialog, render_page_or_region, saved
 from portal.web.pagination import page_of
 from portal.web.tables import Column, sorting
@@ -63,7 +64,7 @@ def group_list(request: HttpRequest) -> HttpResponse:
 @require(Right.MANAGE_GROUPS)
 def new(request: HttpRequest) -> HttpResponse:
     """Register a group and read its members."""
-    form = GroupForm(request.POST or None)
+    form = GroupForm(posted(request))
     if form.is_valid():
         entra, actor = form.cleaned_data["entra"], actor_of(request)
         name = form.cleaned_data["name"] or entra.name
@@ -91,8 +92,8 @@ def detail(request: HttpRequest, code: str) -> HttpResponse:
     group = get_group(request, code, need=Right.SET_LIMITS if request.method == "POST" else Right.SEE_GROUPS)
     organization, here = current_organization(), reverse("groups:detail", args=[code])
     now, sheet = calendar(organization.time_zone), sheet_of(group, organization)
-    form = LimitForm(request.POST or None, sheet=sheet, currency=organization.currency)
-    if request.method == "POST" and form.is_valid() and form.save(actor=actor_of(request)):
+    form = LimitForm(posted(request), sheet=sheet, currency=organization.currency)
+    if form.is_valid() and form.save(actor=actor_of(request)):
         return saved(request, to=here, toast=f"Limits saved for {group.name}")
     levels, can = chain(sheet.places, now), rights_in(person_of(request), group)
     owned = Project.objects.filter(group=group).exclude(state=Project.State.ARCHIVED)

@@ -45,7 +45,7 @@ class ModelListField(forms.CharField):
 
     widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"})
 
-    def clean(self, value: Any) -> list[str] | None:  # type: ignore[override]
+    def clean(self, value: Any) -> list[str] | None:
         """Return the names, each of a model that has a price (``name*`` stands for all that begin so)."""
         names = list(dict.fromkeys((super().clean(value) or "").replace(",", "\n").split()))
         priced = set(Price.objects.values_list("model", flat=True)) | set(

@@ -106,7 +106,7 @@ def _publish(token: UserToken, state: str) -> None:
         key_id=token.key_id,
         kind="user_token",
         pepper_id=token.pepper_id,
-        digest=token.digest,
+        digest=bytes(token.digest),
         state=state,
         expires=token.expires,
         project=token.project_id,

@@ -44,7 +44,7 @@ def token_table(
     table = sorting(columns, request.GET, default="person" if is_project else "-used")
     found = matching(tokens, text=filters.value("q"), status=filters.value("status"))
     number = found.count()
-    page = page_of(found, order=table.order, cursor=request.GET.get("cursor", ""))
+    page: Page[UserToken] = page_of(found, order=table.order, cursor=request.GET.get("cursor", ""))
     return {
         "filters": filters,
         "table": table,

@@ -14,6 +14,7 @@ from portal.lib.money import from_nano
 from portal.organization.selectors import current as current_organization
 from portal.spend import selectors as spend
 from portal.web.csv import csv_response
+from portal.web.forms import posted
 from portal.web.htmx import render_dialog, render_page_or_region, saved
 from projects.access import get_project, projects_with, rights_in
 from projects.forms import ChooseProjectForm, ReasonForm
@@ -85,7 +86,7 @@ def issue(request: HttpRequest) -> HttpResponse:
         )
     project = get_project(request, code, need=Right.ISSUE_TOKEN, own=True)
     only = None if rights_in(person, project)["issue_token"] else person
-    form = IssueForm(request.POST or None, project=project, organization=organization, only=only)
+    form = IssueForm(posted(request), project=project, organization=organization, only=only)
     back = reverse("projects:tokens", args=[project.code])
     if form.is_valid():
         holder, name, days = (form.cleaned_data[field] for field in ("person", "name", "days"))
@@ -96,10 +97,10 @@ def issue(request: HttpRequest) -> HttpResponse:
         except RuleBroken as broken:
             form.add_broken_rule(broken)
         else:
-            context = {"secret": secret, "label": "User token", "token": token, "project": project}
+            shown = {"secret": secret, "label": "User token", "token": token, "project": project}
             title = f"Token issued to {holder}"
             response = render_dialog(
-                request, "tokens/issued_dialog.html", context, title=title, back=back, refresh=[REGION]
+                request, "tokens/issued_dialog.html", shown, title=title, back=back, refresh=[REGION]
             )
             response["Cache-Control"] = "no-store"
             return response
@@ -118,8 +119,8 @@ def issue(request: HttpRequest) -> HttpResponse:
 def revoke(request: HttpRequest, key_id: str) -> HttpResponse:
     """Revoke one token, after saying what stops."""
     token = get_token(request, key_id)
-    form, back = ReasonForm(request.POST or None), reverse("projects:tokens", args=[token.project.code])
-    if request.method == "POST" and form.is_valid():
+    form, back = ReasonForm(posted(request)), reverse("projects:tokens", args=[token.project.code])
+    if form.is_valid():
         revoke_token(token=token, actor=actor_of(request), reason=form.cleaned_data["reason"])
         return saved(request, to=back, toast=f"Token of {token.person} revoked", refresh=[REGION])
     return render_dialog(

@@ -79,7 +79,7 @@ class LimitForm(PortalForm):
             self.add_error(None, conflict.message)
             for name, sentence in conflict.sentences.items():
                 self.add_error(name, sentence)
-            self.data = {**self.data.dict(), "seen": _signed(conflict.found)}
+            self.data = {**{name: self.data.get(name) for name in self.data}, "seen": _signed(conflict.found)}
         except RuleBroken as broken:
             self.add_broken_rule(broken)
         return not self.errors

@@ -248,7 +248,7 @@ def preview(sheet: LimitSheet, wanted: Mapping[str, int | None], calendar: Calen
 
 def _round_up(amount: int) -> int:
     """Return an amount with two significant digits that is not less: what a person would enter."""
-    step = 10 ** max(len(str(amount)) - 2, 9)
+    step = int(10 ** max(len(str(amount)) - 2, 9))
     return -(-amount // step) * step
 
 

@@ -91,10 +91,11 @@ _TODAY_AND_MONTH = (
 )
 
 
-def _rows(sql: str, parameters: dict[str, object]) -> list[Any]:
+def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def usage_of(scope_keys: Iterable[str], first: date, last: date) -> dict[str, Usage]:

@@ -44,7 +44,7 @@ class PortalCommand(BaseCommand):
     def add_options(self, parser: CommandParser) -> None:
         """Declare the options of this command."""
 
-    def perform(self, **options: Any) -> int | None:
+    def perform(self, *args: Any, **options: Any) -> int | None:
         """Do the work; return an exit status, or None for 0."""
         raise NotImplementedError
 

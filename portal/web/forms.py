@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest, QueryDict
 
 from portal.lib.errors import RuleBroken
 from portal.lib.money import MAX_NANO, NANO, from_nano, to_nano
@@ -19,6 +20,11 @@ SENTENCES: Mapping[str, str] = {
     "min_value": "Enter %(limit_value)s or more.",
 }
 """Code of an error → what a person should do. A field's own message comes first."""
+
+
+def posted(request: HttpRequest) -> QueryDict | None:
+    """Return what was sent to a form, also when it is empty; None when the form is only shown."""
+    return request.POST if request.method == "POST" else None
 
 
 class PortalForm(forms.Form):

@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from apikeys.models import ApiKey
+from audit.models import AuditEntry
 from portal.accounts.access import person_of, require
 from portal.accounts.models import Person
 from portal.accounts.policy import Right
@@ -18,7 +19,7 @@ from portal.spend import scopes, selectors
 from portal.spend.models import Refusal
 from portal.web.charts import Outlook, month_chart
 from portal.web.htmx import render_page_or_region
-from portal.web.pagination import page_of
+from portal.web.pagination import Page, page_of
 from projects.access import get_project, rights_in
 from projects.models import Project
 from projects.pages import page_context, sheet_of
@@ -104,7 +105,9 @@ def activity(request: HttpRequest, code: str) -> HttpResponse:
     """Show the audit entries of the project."""
     project = get_project(request, code, need=Right.SEE_AUDIT)
     context = page_context(request, project, "activity")
-    page = page_of(activity_of(project), order=("-occurred", "-id"), cursor=request.GET.get("cursor", ""))
+    page: Page[AuditEntry] = page_of(
+        activity_of(project), order=("-occurred", "-id"), cursor=request.GET.get("cursor", "")
+    )
     zone = context["calendar"].zone
     context |= {"page": page, "entries": [(entry, changes_in(entry, zone)) for entry in page.rows]}
     return render_page_or_region(request, "projects/activity.html", "projects/_activity_table.html", context)

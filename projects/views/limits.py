@@ -11,6 +11,7 @@ from portal.accounts.policy import Right
 from portal.decision.forms import LimitForm
 from portal.decision.limits import chain, deciding
 from portal.organization.selectors import current as current_organization
+from portal.web.forms import posted
 from portal.web.htmx import saved
 from projects.access import get_project
 from projects.pages import clock, page_context, sheet_of
@@ -23,8 +24,8 @@ def limits(request: HttpRequest, code: str) -> HttpResponse:
     need = Right.SET_LIMITS if request.method == "POST" else Right.SEE_PROJECTS
     project, organization = get_project(request, code, need=need), current_organization()
     sheet, here = sheet_of(project, organization), reverse("projects:limits", args=[code])
-    form = LimitForm(request.POST or None, sheet=sheet, currency=organization.currency)
-    if request.method == "POST" and form.is_valid() and form.save(actor=actor_of(request)):
+    form = LimitForm(posted(request), sheet=sheet, currency=organization.currency)
+    if form.is_valid() and form.save(actor=actor_of(request)):
         return saved(request, to=here, toast=f"Limits saved for {project.name}")
     context = page_context(request, project, "limits")
     levels = chain(sheet.places, context["calendar"])

@@ -17,6 +17,7 @@ from portal.lib.names import suggested_code
 from portal.organization.selectors import current as current_organization
 from portal.spend import scopes, selectors
 from portal.web.csv import csv_response
+from portal.web.forms import posted
 from portal.web.htmx import render_page_or_region, saved
 from portal.web.pagination import page_of
 from portal.web.tables import Column, sorting
@@ -110,7 +111,7 @@ def new(request: HttpRequest) -> HttpResponse:
     person = person_of(request)
     needs_group = not can(person, Right.CREATE_PROJECT, everywhere=True)
     initial = {"group": request.GET.get("group", "")}
-    form = ProjectForm(request.POST or None, person=person, needs_group=needs_group, initial=initial)
+    form = ProjectForm(posted(request), person=person, needs_group=needs_group, initial=initial)
     if form.is_valid():
         data, actor = form.cleaned_data, actor_of(request)
         try:

@@ -11,6 +11,7 @@ from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
 from portal.accounts.services import person_in_directory
 from portal.lib.errors import RuleBroken
+from portal.web.forms import posted
 from portal.web.htmx import render_dialog, render_page_or_region, saved
 from portal.web.pagination import page_of
 from projects import services
@@ -47,7 +48,7 @@ def add(request: HttpRequest, code: str) -> HttpResponse:
     project = get_project(request, code, need=Right.MANAGE_MEMBERS)
     can_govern = rights_in(person_of(request), project)["set_limits"]
     form, back = (
-        MemberForm(request.POST or None, can_govern=can_govern),
+        MemberForm(posted(request), can_govern=can_govern),
         reverse("projects:members", args=[code]),
     )
     if form.is_valid():
@@ -80,8 +81,8 @@ def remove(request: HttpRequest, code: str, pk: int) -> HttpResponse:
     if membership.role == Membership.Role.OWNER:
         can_govern = rights_in(person_of(request), project)["set_limits"]
         refuse_unless(can_govern, request, Right.SET_LIMITS, services.target_of(project))
-    form, back = ReasonForm(request.POST or None), reverse("projects:members", args=[code])
-    if request.method == "POST" and form.is_valid():
+    form, back = ReasonForm(posted(request)), reverse("projects:members", args=[code])
+    if form.is_valid():
         try:
             services.remove_member(
                 project=project,
@@ -92,7 +93,7 @@ def remove(request: HttpRequest, code: str, pk: int) -> HttpResponse:
             return saved(request, to=back, toast=f"{membership.person} removed", refresh=[REGION])
         except RuleBroken as broken:
             form.add_broken_rule(broken)
-    tokens = project.tokens.active().filter(person=membership.person)  # type: ignore[attr-defined]
+    tokens = project.tokens.active().filter(person=membership.person)
     return render_dialog(
         request,
         "projects/remove_dialog.html",
@@ -109,7 +110,7 @@ def admit(request: HttpRequest, code: str) -> HttpResponse:
     """Give a group access to the project."""
     project = get_project(request, code, need=Right.MANAGE_MEMBERS)
     person, back = person_of(request), reverse("projects:members", args=[code])
-    form = GroupAccessForm(request.POST or None, project=project, person=person)
+    form = GroupAccessForm(posted(request), project=project, person=person)
     if form.is_valid():
         try:
             group = form.cleaned_data["group"]
@@ -135,8 +136,8 @@ def exclude(request: HttpRequest, code: str, group: str) -> HttpResponse:
     found = Group.objects.filter(project_access__project=project, code=group).first()
     if found is None:
         raise Http404
-    form, back = ReasonForm(request.POST or None), reverse("projects:members", args=[code])
-    if request.method == "POST" and form.is_valid():
+    form, back = ReasonForm(posted(request)), reverse("projects:members", args=[code])
+    if form.is_valid():
         try:
             services.exclude_group(
                 project=project, group=found, actor=actor_of(request), reason=form.cleaned_data["reason"]
@@ -144,7 +145,7 @@ def exclude(request: HttpRequest, code: str, group: str) -> HttpResponse:
             return saved(request, to=back, toast=f"{found.name} has no access any more", refresh=[REGION])
         except RuleBroken as broken:
             form.add_broken_rule(broken)
-    holders = project.tokens.active().filter(group=found)  # type: ignore[attr-defined]
+    holders = project.tokens.active().filter(group=found)
     return render_dialog(
         request,
         "projects/exclude_dialog.html",

@@ -13,6 +13,7 @@ from portal.accounts.access import person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
 from portal.lib.errors import RuleBroken
+from portal.web.forms import posted
 from portal.web.htmx import render_dialog, saved
 from projects.access import get_project
 from projects.forms import ReasonForm, SettingsForm
@@ -36,7 +37,7 @@ def settings(request: HttpRequest, code: str) -> HttpResponse:
     project = get_project(request, code, need=Right.EDIT_PROJECT)
     context = page_context(request, project, "settings")
     governs = context["can"]["set_limits"]
-    form = SettingsForm(request.POST or None, project=project, person=person_of(request), can_govern=governs)
+    form = SettingsForm(posted(request), project=project, person=person_of(request), can_govern=governs)
     if form.is_valid():
         try:
             update_project(project=project, actor=actor_of(request), **form.cleaned_data)
@@ -61,8 +62,8 @@ def change(request: HttpRequest, code: str, state: str) -> HttpResponse:
             request, to=back, toast=f"{project.name} is {project.get_state_display().lower()} already"
         )
     verb, button, becomes = words
-    form, error = ReasonForm(request.POST or None), ""
-    if request.method == "POST" and form.is_valid():
+    form, error = ReasonForm(posted(request)), ""
+    if form.is_valid():
         if state == Project.State.ARCHIVED and request.POST.get("confirm", "").strip() != project.code:
             error = f"Type {project.code}, as it stands above."
         else:
@@ -96,7 +97,7 @@ def change(request: HttpRequest, code: str, state: str) -> HttpResponse:
 def _in_use(project: Project) -> dict[str, Any]:
     """Return the credentials that work, and how many were used in the last hour."""
     since = timezone.now() - timedelta(hours=1)
-    tokens, keys = project.tokens.active(), project.api_keys.active()  # type: ignore[attr-defined]
+    tokens, keys = project.tokens.active(), project.api_keys.active()
     return {
         "tokens": tokens.count(),
         "tokens_used": tokens.filter(last_used__gte=since).count(),
