@@ -39,8 +39,20 @@ from portal.lib.money import to_nano
 from portal.spend.models import ModelAlias, Price, UnpricedModel
 
 FIRST_PARTY = (
-    "openai anthropic google mistral x-ai deepseek cohere meta moonshotai minimax zai perplexity voyageai arcee"
-).split()
+    *(
+        "openai",
+        "anthropic",
+        "google",
+        "mistral",
+        "x-ai",
+        "deepseek",
+        "cohere",
+        "meta",
+        "moonshotai",
+        "minimax",
+    ),
+    *("zai", "perplexity", "voyageai", "arcee"),
+)
 _EXACT, _DIGITS = Context(prec=60), Decimal("1e-9")
 
 
@@ -100,9 +112,11 @@ def difference(rate: Decimal) -> Difference:
     return Difference(new, changed, aliases)
 
 
-def prices_of(found: Difference, *, rate: Decimal, created_by: str) -> list[Price]:
-    """Return the rows that an import adds, in force from now on."""
-    now, origin = timezone.now(), source()
+def prices_of(
+    found: Difference, *, rate: Decimal, created_by: str, effective: datetime | None = None
+) -> list[Price]:
+    """Return the rows that an import adds, in force from `effective` (default: now) on."""
+    begins, origin = effective or timezone.now(), source()
     return [
         Price(
             model=offer.model,
@@ -111,7 +125,7 @@ def prices_of(found: Difference, *, rate: Decimal, created_by: str) -> list[Pric
             cache_write=offer.cache_write,
             output=offer.output,
             context_window=offer.context_window,
-            effective=now,
+            effective=begins,
             rate=rate,
             source=origin,
             created_by=created_by,
@@ -143,7 +157,9 @@ def offered(rate: Decimal = Decimal(1)) -> tuple[dict[str, Offer], dict[str, str
                 names.setdefault(alias, info.id)
         else:
             offers[full] = _offer(full, price, info.context_window, rate)
-    return offers, {alias: model for alias, model in names.items() if alias not in offers and len(alias) <= 200}
+    return offers, {
+        alias: model for alias, model in names.items() if alias not in offers and len(alias) <= 200
+    }
 
 
 def _asked_for(offers: Mapping[str, Offer]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -56,7 +55,7 @@ def load(actor: Actor) -> Loaded:
     if organization is None:
         update_organization(name=ORGANIZATION, currency="USD", time_zone="UTC", actor=actor)
     if not Price.objects.exists():
-        import_prices(rate=Decimal(1), actor=actor, reason="Sample organization")
+        import_prices(effective=now - timedelta(days=75), actor=actor, reason="Sample organization")
     known = things.people(actor)
     owning = things.groups(known, actor)
     made = things.projects(known, owning, actor)
@@ -71,13 +70,18 @@ def load(actor: Actor) -> Loaded:
     for plan in PROJECTS:
         if plan.is_paused and made[plan.code].state == Project.State.ACTIVE:
             set_project_state(
-                project=made[plan.code], state="paused", actor=actor, reason="Paused by its owner until next month"
+                project=made[plan.code],
+                state="paused",
+                actor=actor,
+                reason="Paused by its owner until next month",
             )
     _refuse(made[_BLOCKED], registered[-1][1], chance, now, actor)
     return Loaded(len(made), calls, is_new=True)
 
 
-def _refuse(project: Project, gateway_secret: str, chance: random.Random, now: datetime, actor: Actor) -> None:
+def _refuse(
+    project: Project, gateway_secret: str, chance: random.Random, now: datetime, actor: Actor
+) -> None:
     """Have calls of the project that has used its limit refused, and let that go back some days."""
     if not gateway_secret:
         return
@@ -93,13 +97,18 @@ def _refuse(project: Project, gateway_secret: str, chance: random.Random, now: d
     limited = [row for row in recorded if row.code == "limit_exceeded"]
     copies = []
     for _ in range(260 if limited else 0):
-        age = timedelta(minutes=chance.uniform(0.2, 60)) if chance.random() < 0.35 else timedelta(
-            hours=chance.triangular(1, 70, 8)
+        age = (
+            timedelta(minutes=chance.uniform(0.2, 60))
+            if chance.random() < 0.35
+            else timedelta(hours=chance.triangular(1, 70, 8))
         )
         copies.append(_copy(chance.choice(limited), chance.choice(people), now - age))
     for row in recorded:
         if row.code != "limit_exceeded":
-            copies += [_copy(row, chance.choice(people), now - timedelta(hours=chance.uniform(1, 60))) for _ in range(4)]
+            copies += [
+                _copy(row, chance.choice(people), now - timedelta(hours=chance.uniform(1, 60)))
+                for _ in range(4)
+            ]
     Refusal.objects.bulk_create(copies)
 
 

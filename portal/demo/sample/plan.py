@@ -79,7 +79,7 @@ PROJECTS = (
         58,
         is_exact=True,
         requests_per_minute=60,
-        each_user=40,
+        each_user=120,
     ),
     ProjectPlan(
         *("dev-assist", "Developer assistant", "engineering", "tomasz.zielinski", 4987, 7_500, 400, 10),
@@ -87,7 +87,7 @@ PROJECTS = (
         ((SONNET, 50), (GPT, 30), (MINI, 20)),
         "Coding assistants in editors and terminals.",
         92,
-        each_user=60,
+        each_user=150,
     ),
     ProjectPlan(
         *("uw-extract", "Submission extraction", "underwriting", "hannah.lindqvist", 3640, 4_000, 150, 4),

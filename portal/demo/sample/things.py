@@ -40,7 +40,12 @@ def people(actor: Actor) -> dict[str, Person]:
     in_groups = {key for plan in GROUPS for key in directory.groups[plan.directory].people}
     found = {}
     for account in directory.people.values():
-        if account.home and account.enabled and not account.guest and (account.roles or account.key in in_groups):
+        if (
+            account.home
+            and account.enabled
+            and not account.guest
+            and (account.roles or account.key in in_groups)
+        ):
             found[account.key] = _person(account, actor)
     return found
 
@@ -73,7 +78,9 @@ def groups(known: dict[str, Person], actor: Actor) -> dict[str, Group]:
             group = create_group(
                 code=plan.code, name=plan.name, entra_id=UUID(listed.oid), actor=actor, reason=_REASON
             )
-        set_members(group=group, people=[known[key] for key in sorted(listed.people) if key in known], actor=actor)
+        set_members(
+            group=group, people=[known[key] for key in sorted(listed.people) if key in known], actor=actor
+        )
         found[plan.code] = group
     return found
 
@@ -102,7 +109,9 @@ def projects(known: dict[str, Person], owning: dict[str, Group], actor: Actor) -
     return found
 
 
-def credentials(known: dict[str, Person], made: dict[str, Project], chance: random.Random, actor: Actor) -> None:
+def credentials(
+    known: dict[str, Person], made: dict[str, Project], chance: random.Random, actor: Actor
+) -> None:
     """Issue user tokens and API keys; their secrets are thrown away."""
     directory = Directory()
     for plan in PROJECTS:
@@ -113,7 +122,10 @@ def credentials(known: dict[str, Person], made: dict[str, Project], chance: rand
             days = (90, 180, 30, 365, 90, 5, 12)[(index + len(plan.code)) % 7]
             if UserToken.objects.filter(project=project, person=person).exists():
                 continue
-            if plan.code not in _OPEN_TO and not Membership.objects.filter(project=project, person=person).exists():
+            if (
+                plan.code not in _OPEN_TO
+                and not Membership.objects.filter(project=project, person=person).exists()
+            ):
                 add_member(project=project, person=person, actor=actor)
             issue_token(
                 project=project,
@@ -141,7 +153,9 @@ def _age(chance: random.Random) -> None:
     now = timezone.now()
     for model, most in ((UserToken, 60), (ApiKey, 150)):
         for row in model.objects.order_by("pk"):
-            model.objects.filter(pk=row.pk).update(created=now - timedelta(days=chance.randint(33, most), hours=3))
+            model.objects.filter(pk=row.pk).update(
+                created=now - timedelta(days=chance.randint(33, most), hours=3)
+            )
     Membership.objects.update(added=now - timedelta(days=62))
     Project.objects.update(created=now - timedelta(days=70))
     Group.objects.update(created=now - timedelta(days=75))

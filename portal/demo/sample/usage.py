@@ -118,14 +118,25 @@ class Writer:
             if moment < self.now.timestamp() - 1:
                 return datetime.fromtimestamp(moment, UTC)
             if self.now.timestamp() - start < 3600:
-                return datetime.fromtimestamp(start + (self.now.timestamp() - start) * self.chance.random(), UTC)
+                return datetime.fromtimestamp(
+                    start + (self.now.timestamp() - start) * self.chance.random(), UTC
+                )
 
     def entry(
-        self, project: Project, holder: Holder, model: str, moment: datetime, cost: int, *, is_failed: bool = False
+        self,
+        project: Project,
+        holder: Holder,
+        model: str,
+        moment: datetime,
+        cost: int,
+        *,
+        is_failed: bool = False,
     ) -> Entry:
         """Return one call of about the cost: the amount itself is what its tokens cost, exactly."""
         price = self.prices[model]
-        cached, reply = (0.0, 0.0) if model == EMBED else (self.chance.uniform(0, 0.6), self.chance.uniform(0.03, 0.12))
+        cached, reply = (
+            (0.0, 0.0) if model == EMBED else (self.chance.uniform(0, 0.6), self.chance.uniform(0.03, 0.12))
+        )
         each = price.input * (1 - cached) + price.cached_input * cached + price.output * reply
         tokens = max(12, int(cost * MILLION / each))
         if model == EMBED:
@@ -177,7 +188,9 @@ def holders_of(project: Project) -> list[Holder]:
     ]
 
 
-def write(made: dict[str, Project], gateways: Sequence[str], chance: random.Random, zone: str, now: datetime) -> int:
+def write(
+    made: dict[str, Project], gateways: Sequence[str], chance: random.Random, zone: str, now: datetime
+) -> int:
     """Book the month through the inbox, batch by batch; return the number of calls.
 
     No limit may be set yet: a new limit begins with what is booked, so nothing has to be counted twice.
