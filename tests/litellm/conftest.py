@@ -22,6 +22,8 @@ litellm_settings:
   callbacks: [llm_portal.hooks, witness.witness]
   num_retries: 1
   request_timeout: 60
+  cache: true
+  cache_params: {{type: local, mode: default_off}}
 general_settings:
   master_key: {master}
   custom_auth: llm_portal.user_api_key_auth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -84,3 +85,22 @@ def test_a_bridged_endpoint_is_booked_once(caller: Caller, path: str) -> None:
         answer = caller.post(path, body)
         assert answer.status_code == 200, answer.text
     booked(caller, 2)
+
+
+def test_an_answer_from_litellms_cache_is_a_call_without_tokens(caller: Caller) -> None:
+    for _ in range(2):
+        assert caller.chat(cache={"use-cache": True}, seed=7).status_code == 200
+    first, second = booked(caller, 2)
+    assert (first["input_tokens"], first["output_tokens"]) == (100, 20)
+    assert (second["input_tokens"], second["output_tokens"], second["status"]) == (0, 0, "ok")
+    assert Decimal(second["spend"]) == 0
+
+
+def test_many_callers_at_once_are_each_booked_once(caller: Caller) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda number: caller.chat(stream=bool(number % 2)), range(64)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert all(answer.content for answer in answers)
+    rows = booked(caller, 64)
+    assert len({row["request_id"] for row in rows}) == 64
+    assert sum(Decimal(row["spend"]) for row in rows) == 64 * COST
