@@ -8,6 +8,7 @@ from django.urls import reverse
 from apikeys.access import keys_visible_to
 from groups.models import Group
 from portal.accounts.access import person_of
+from portal.accounts.policy import Right
 from portal.credentials.selectors import with_status
 from portal.decision.limits import LimitSheet, Place
 from portal.organization.models import Organization
@@ -30,6 +31,8 @@ TABS = (
     ("settings", "Settings"),
 )
 
+NEEDS = {"activity": Right.SEE_AUDIT, "settings": Right.EDIT_PROJECT}
+
 
 def clock() -> Calendar:
     """Return the organization's calendar now."""
@@ -47,6 +50,7 @@ def page_context(request: HttpRequest, project: Project, tab: str) -> dict[str, 
         "keys": with_status(keys_visible_to(person).filter(project=project), "active").count(),
         "members": number_of_people(project),
     }
+    can = rights_in(person, project)
     tabs = [
         {
             "label": label,
@@ -55,11 +59,12 @@ def page_context(request: HttpRequest, project: Project, tab: str) -> dict[str, 
             "is_current": name == tab,
         }
         for name, label in TABS
+        if can[NEEDS.get(name, Right.SEE_PROJECTS)]
     ]
     return {
         "project": project,
         "owners": owners_of(project),
-        "can": rights_in(person, project),
+        "can": can,
         "tabs": tabs,
         "standing": standing(project.state, (used.today, day_limit), (used.month, month_limit)),
         "used": used,

@@ -91,6 +91,11 @@ class Level:
     others: Sequence[Limit] = ()
 
     @property
+    def is_wide(self) -> bool:
+        """Whether others share it: the organization, or a group."""
+        return self.place.scope_key.startswith(("o", "g:"))
+
+    @property
     def month_left(self) -> int | None:
         """What is left this month; None without a limit."""
         return None if self.month_limit is None else max(0, self.month_limit - self.month - self.held)

@@ -32,6 +32,7 @@ def limits(request: HttpRequest, code: str) -> HttpResponse:
     context |= {
         "levels": levels,
         "deciding": deciding(levels),
+        "hide_wide": not context["can"]["see_groups"],
         "others": [(level, limit) for level in levels for limit in level.others],
     }
     if context["can"]["set_limits"]:

@@ -1,5 +1,6 @@
 """Groups: new ones, their limits, their members, their end."""
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.test import Client
 from audit.models import AuditEntry
 from groups import tasks
 from groups.models import Group, GroupMember
+from groups.services import create_group
 from groups.tasks import look_up_members
 from portal.accounts import graph
 from portal.accounts.graph import DirectoryPerson, DirectoryUnavailable
@@ -62,7 +64,7 @@ def test_a_group_is_deleted_when_its_code_is_typed(cast: Cast, browse: Browse) -
 
 
 def test_a_group_administrator_reaches_their_groups_only(cast: Cast, browse: Browse) -> None:
-    factories.create_group(code="marketing", name="Marketing", actor=factories.ACTOR)
+    create_group(code="marketing", name="Marketing", actor=factories.ACTOR)
     gina = browse(factories.person("Gina Group", role="group_admin", group=cast.claims))
     assert [row.code for row in gina.get("/groups/").context["page"].rows] == ["claims"]
     assert gina.get("/groups/claims/").status_code == 200
@@ -77,7 +79,7 @@ def linked(cast: Cast, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Group:
     """The group Claims, linked to Entra ID; the job leaves the test's connection open."""
     monkeypatch.setattr(tasks, "close_old_connections", lambda: None)
     settings.ENTRA_TENANT_ID = str(factories.TENANT)
-    cast.claims.entra_id = factories.uuid.uuid4()
+    cast.claims.entra_id = uuid.uuid4()
     cast.claims.save()
     return cast.claims
 
@@ -93,8 +95,8 @@ def test_the_job_reads_members_and_makes_people_the_portal_does_not_know(
     assert cast.carol.oid
     listed = [
         DirectoryPerson(cast.carol.oid, "Carol Member", cast.carol.email),
-        DirectoryPerson(factories.uuid.uuid4(), "Zoe New", "zoe@northgate.example"),
-        DirectoryPerson(factories.uuid.uuid4(), "Gone Away", "gone@northgate.example", is_enabled=False),
+        DirectoryPerson(uuid.uuid4(), "Zoe New", "zoe@northgate.example"),
+        DirectoryPerson(uuid.uuid4(), "Gone Away", "gone@northgate.example", is_enabled=False),
     ]
     monkeypatch.setattr(graph, "members_of_group", lambda oid: iter(listed))
     look_up_members()

@@ -1,5 +1,6 @@
 """New projects."""
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from django.test import Client
 
 from audit.models import AuditEntry
+from groups.services import create_group
 from portal.accounts import graph
 from portal.accounts.graph import DirectoryPerson
 from portal.accounts.models import Person
@@ -23,7 +25,7 @@ Browse = Callable[[Person], Client]
 def directory(monkeypatch: pytest.MonkeyPatch, settings: Any) -> DirectoryPerson:
     """A directory that knows Mei alone."""
     settings.ENTRA_TENANT_ID = str(factories.TENANT)
-    mei = DirectoryPerson(factories.uuid.uuid4(), "Mei Tan", "mei.tan@northgate.example")
+    mei = DirectoryPerson(uuid.uuid4(), "Mei Tan", "mei.tan@northgate.example")
     from portal.accounts.pickers import PersonPicker
 
     monkeypatch.setattr(PersonPicker, "look_up", staticmethod(lambda oid: mei if oid == mei.oid else None))
@@ -75,7 +77,7 @@ def test_an_unpriced_model_is_refused(cast: Cast, browse: Browse) -> None:
 
 
 def test_a_group_administrator_creates_projects_in_their_groups_only(cast: Cast, browse: Browse) -> None:
-    marketing = factories.create_group(code="marketing", name="Marketing", actor=factories.ACTOR)
+    marketing = create_group(code="marketing", name="Marketing", actor=factories.ACTOR)
     gina = factories.person("Gina Group", role="group_admin", group=cast.claims)
     client = browse(gina)
     assert client.post("/projects/new/", {"name": "One", "group": cast.claims.pk}).status_code == 302

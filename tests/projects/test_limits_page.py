@@ -100,7 +100,11 @@ def test_the_preview_says_what_would_happen_and_saves_nothing(cast: Cast, browse
 
 def test_an_owner_sees_limits_and_cannot_change_them(cast: Cast, browse: Browse) -> None:
     bob = browse(cast.bob)
-    assert "form" not in bob.get(PAGE).context
+    factories.usage(cast.fraud, "77.77")
+    page = bob.get(PAGE)
+    assert "form" not in page.context
+    assert "77.77" not in page.content.decode(), "what others spend is not an owner's business"
+    assert "77.77" in browse(cast.erin).get(PAGE).content.decode()
     assert bob.post(PAGE, {"daily": "5"}).status_code == 403
     assert browse(cast.dave).post(PAGE, {"daily": "5"}).status_code == 404
     assert amounts(cast) == {}

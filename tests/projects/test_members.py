@@ -1,5 +1,6 @@
 """People and groups of a project."""
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ Browse = Callable[[Person], Client]
 def mei(monkeypatch: pytest.MonkeyPatch, settings: Any) -> DirectoryPerson:
     """Somebody the directory knows and the portal does not."""
     settings.ENTRA_TENANT_ID = str(factories.TENANT)
-    found = DirectoryPerson(factories.uuid.uuid4(), "Mei Tan", "mei.tan@northgate.example")
+    found = DirectoryPerson(uuid.uuid4(), "Mei Tan", "mei.tan@northgate.example")
     monkeypatch.setattr(
         PersonPicker, "look_up", staticmethod(lambda oid: found if oid == found.oid else None)
     )
@@ -49,7 +50,7 @@ def test_an_owner_adds_a_member_found_in_the_directory(
 def test_somebody_unknown_to_the_directory_is_refused(
     cast: Cast, browse: Browse, mei: DirectoryPerson
 ) -> None:
-    data = {"people": str(factories.uuid.uuid4())}
+    data = {"people": str(uuid.uuid4())}
     assert browse(cast.bob).post("/projects/claims-triage/members/add/", data).status_code == 422
 
 

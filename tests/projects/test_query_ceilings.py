@@ -17,15 +17,15 @@ from tokens.services import issue_token
 Browse = Callable[[Person], Client]
 
 CEILINGS = {
-    "/projects/": 18,
-    "/projects/claims-triage/": 40,
-    "/projects/claims-triage/tokens/": 26,
-    "/projects/claims-triage/keys/": 26,
-    "/projects/claims-triage/members/": 24,
-    "/projects/claims-triage/limits/": 32,
-    "/projects/claims-triage/activity/": 24,
-    "/groups/": 14,
-    "/groups/claims/": 32,
+    "/projects/": 16,
+    "/projects/claims-triage/": 34,
+    "/projects/claims-triage/tokens/": 22,
+    "/projects/claims-triage/keys/": 22,
+    "/projects/claims-triage/members/": 20,
+    "/projects/claims-triage/limits/": 26,
+    "/projects/claims-triage/activity/": 19,
+    "/groups/": 13,
+    "/groups/claims/": 25,
     "/tokens/": 14,
     "/keys/": 14,
 }
