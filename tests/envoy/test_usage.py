@@ -267,6 +267,6 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def unreachable(start_envoy: Callable[[int], Envoy]) -> Envoy:
+def unreachable(start_envoy: Callable[..., Envoy]) -> Envoy:
     """Envoy whose model cannot be reached."""
     return start_envoy(free_port())
