@@ -27,6 +27,9 @@ class Action(models.TextChoices):
     PRICES_IMPORTED = "prices.imported", "imported prices into"
     STATE_REBUILT = "decision.rebuilt", "rebuilt the decision state of"
 
+    AUDIT_EXPORTED = "audit.exported", "exported entries of"
+    USAGE_EXPORTED = "usage.exported", "exported the usage of"
+
     GROUP_CREATED = "group.created", "registered the group"
     GROUP_DELETED = "group.deleted", "deleted the group"
     GROUP_MEMBERS_CHANGED = "group.members_changed", "found other members in the group"

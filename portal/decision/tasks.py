@@ -8,7 +8,7 @@ from celery import shared_task
 from django.db import OperationalError, close_old_connections
 
 from audit.actors import Actor
-from portal.decision import check, jobs, publish
+from portal.decision import check, health, jobs, publish
 from portal.lib.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,12 @@ def drain_outbox() -> None:
 @shared_task(name="decision.check_limits")
 def check_limits() -> None:
     """Every minute: counters, roll-ups and limits against each other."""
-    _run("check limits", lambda: check.check_limits(Actor.job("check_limits")))
+    _run("check limits", _check_limits)
+
+
+def _check_limits() -> None:
+    check.check_limits(Actor.job("check_limits"))
+    health.note_check()
 
 
 @shared_task(name="decision.note_last_use")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection
@@ -80,12 +81,9 @@ _USED = f"""(
 ) AS used"""  # noqa: S608  fixed texts, values are parameters
 _EXACT = _USED.format(match="scope_key = ANY(%(keys)s)")
 _PREFIX = _USED.format(match="starts_with(scope_key, %(prefix)s)")
-_SUMS = (
-    "sum(calls)::bigint, sum(failed)::bigint, sum(input_tokens)::bigint, sum(output_tokens)::bigint,"
-    " sum(spend)::bigint"
-)
+_SUMS = "sum(calls)::bigint, sum(failed)::bigint, sum(input_tokens)::bigint, sum(output_tokens)::bigint, sum(spend)"
 _TODAY_AND_MONTH = (
-    "SELECT scope_key, coalesce(sum(spend) FILTER (WHERE day = %(today)s), 0)::bigint, sum(spend)::bigint,"
+    "SELECT scope_key, coalesce(sum(spend) FILTER (WHERE day = %(today)s), 0), sum(spend),"
     " coalesce(sum(calls) FILTER (WHERE day = %(today)s), 0)::bigint,"
     " coalesce(sum(failed) FILTER (WHERE day = %(today)s), 0)::bigint"
 )
@@ -94,8 +92,15 @@ _TODAY_AND_MONTH = (
 def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
+        # Sums of money outgrow a bigint; they come as exact decimals.
+        return [
+            tuple(int(value) if isinstance(value, Decimal) else value for value in row)
+            for row in cursor.fetchall()
+        ]
+
+
+def _keys(scope: str | Iterable[str]) -> list[str]:
+    return [scope] if isinstance(scope, str) else list(scope)
 
 
 def usage_of(scope_keys: Iterable[str], first: date, last: date) -> dict[str, Usage]:
@@ -132,23 +137,47 @@ def today_and_month_within(prefix: str, calendar: Calendar, most: int = 50) -> d
     return {row[0]: TodayAndMonth(*row[1:]) for row in rows}
 
 
-def spend_by_day(scope_key: str, first: date, last: date) -> list[int]:
-    """Return the spend of each local day ``first <= day < last``."""
-    rows = _rows(
-        f"SELECT day, sum(spend)::bigint FROM {_EXACT} GROUP BY day",  # noqa: S608
-        {"keys": [scope_key], "first": first, "last": last},
-    )
-    by_day = dict(rows)
+def spend_by_day(scope: str | Iterable[str], first: date, last: date) -> list[int]:
+    """Return the spend of each local day ``first <= day < last``: of one scope, or of several together."""
+    by_day: dict[date, int] = {}
+    for days in spend_by_day_of_each(_keys(scope), first, last).values():
+        for day, spend in days.items():
+            by_day[day] = by_day.get(day, 0) + spend
     return [by_day.get(first + timedelta(days=index), 0) for index in range((last - first).days)]
 
 
-def usage_by_model(scope_key: str, first: date, last: date, most: int = 20) -> list[tuple[str, Usage]]:
-    """Return what a scope used of each model, the dearest first."""
+def spend_by_day_of_each(scope_keys: Iterable[str], first: date, last: date) -> dict[str, dict[date, int]]:
+    """Return for each scope what it spent on the local days ``first <= day < last``; days without are absent."""
+    rows = _rows(
+        f"SELECT scope_key, day, sum(spend) FROM {_EXACT} GROUP BY scope_key, day",  # noqa: S608
+        {"keys": list(scope_keys), "first": first, "last": last},
+    )
+    found: dict[str, dict[date, int]] = {}
+    for scope_key, day, spend in rows:
+        found.setdefault(scope_key, {})[day] = spend
+    return found
+
+
+def usage_by_model(
+    scope: str | Iterable[str], first: date, last: date, most: int = 20
+) -> list[tuple[str, Usage]]:
+    """Return what a scope, or several together, used of each model, the dearest first."""
     rows = _rows(
         f"SELECT model, {_SUMS} FROM {_EXACT} GROUP BY model ORDER BY 6 DESC, 1 LIMIT %(most)s",  # noqa: S608
-        {"keys": [scope_key], "first": first, "last": last, "most": most},
+        {"keys": _keys(scope), "first": first, "last": last, "most": most},
     )
     return [(row[0], Usage(*row[1:])) for row in rows]
+
+
+def usage_by_day_and_model(
+    scope_keys: Iterable[str], first: date, last: date
+) -> list[tuple[date, str, str, Usage]]:
+    """Return what each scope used of each model on each local day ``first <= day < last``: day, scope, model, usage."""
+    rows = _rows(
+        f"SELECT day, scope_key, model, {_SUMS} FROM {_EXACT} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",  # noqa: S608
+        {"keys": list(scope_keys), "first": first, "last": last},
+    )
+    return [(row[0], row[1], row[2], Usage(*row[3:])) for row in rows]
 
 
 def refused_since(since: datetime, *, until: datetime | None = None, **scope: int | None) -> int:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from portal.decision.check import Difference, Standing, check_limits
+from portal.decision.health import note_check
 from portal.decision.services import shown_amount
 from portal.web.commands import PortalCommand
 
@@ -15,6 +16,7 @@ class Command(PortalCommand):
     def perform(self, **options: Any) -> None:
         """Check once."""
         found = check_limits(self.actor)
+        note_check()
         answer = {
             "limits": found.limits,
             "over": [_standing(standing) for standing in found.over],
