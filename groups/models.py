@@ -12,7 +12,7 @@ class GroupQuerySet(models.QuerySet["Group"]):
 
 
 class Group(models.Model):
-    """A unit that owns projects and whose members may be given access to others. A deleted one is kept for its spend."""
+    """A unit that owns projects and may be given access to others. A deleted one is kept for its spend."""
 
     code = models.SlugField(max_length=40)
     name = models.CharField(max_length=120)

@@ -15,7 +15,8 @@ def peppers_in_use() -> dict[int, int]:
     with connection.cursor() as cursor:
         cursor.execute(
             " UNION ALL ".join(
-                f"SELECT pepper_id FROM {table} WHERE revoked IS NULL AND (expires IS NULL OR expires > now())"
+                f"SELECT pepper_id FROM {table}"  # noqa: S608  fixed names
+                " WHERE revoked IS NULL AND (expires IS NULL OR expires > now())"
                 for table in ("user_token", "api_key", "gateway")
             ).join(("SELECT pepper_id, count(*) FROM (", ") AS used GROUP BY 1"))
         )
@@ -34,7 +35,9 @@ def durable(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessa
             value = cursor.fetchone()[0]
             if value not in good:
                 messages.append(
-                    Error(f"Postgres has {name} = {value}.", hint=f"Set {name} to {good[0]}.", id="portal.E001")
+                    Error(
+                        f"Postgres has {name} = {value}.", hint=f"Set {name} to {good[0]}.", id="portal.E001"
+                    )
                 )
     return messages
 

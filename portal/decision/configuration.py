@@ -84,7 +84,7 @@ def current(at_least: int = 0) -> Configuration:
 
 
 def best() -> Configuration:
-    """Return the configuration this process holds, or Valkey's, or else what Postgres says: booking needs no decider."""
+    """Return the configuration this process holds, or Valkey's, or what Postgres says: booking needs no decider."""
     try:
         return current()
     except Unavailable:

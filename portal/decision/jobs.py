@@ -250,8 +250,8 @@ def note_last_use() -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         for table in ("user_token", "api_key", "gateway"):
             cursor.execute(
-                f"UPDATE {table} AS t SET last_used = to_timestamp(s.at) FROM unnest(%s::text[], %s::bigint[])"
-                " AS s (key_id, at) WHERE t.key_id = s.key_id"
+                f"UPDATE {table} AS t SET last_used = to_timestamp(s.at)"  # noqa: S608  fixed names
+                " FROM unnest(%s::text[], %s::bigint[]) AS s (key_id, at) WHERE t.key_id = s.key_id"
                 " AND (t.last_used IS NULL OR t.last_used < to_timestamp(s.at))",
                 [[key for key, _ in seen], [at for _, at in seen]],
             )

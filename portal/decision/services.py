@@ -134,7 +134,7 @@ def _described(limit: Limit) -> str:
 def set_price(
     *,
     model: str,
-    input: Decimal,
+    input: Decimal,  # noqa: A002  the name of the price's column
     output: Decimal,
     cached_input: Decimal | None = None,
     cache_write: Decimal | None = None,

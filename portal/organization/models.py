@@ -15,7 +15,7 @@ class Organization(models.Model):
         max_length=64, default="UTC", help_text="An IANA name; days end at its midnight."
     )
     zone_history = models.TextField(
-        default="", blank=True, help_text="For portal.lib.windows; see changed_zone."
+        default="", db_default="", blank=True, help_text="For portal.lib.windows; see changed_zone."
     )
     token_days_default = models.PositiveSmallIntegerField(default=90)
     token_days_max = models.PositiveSmallIntegerField(default=365)

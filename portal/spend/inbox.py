@@ -10,11 +10,6 @@ from django.db import connection, transaction
 from portal.lib.uuid7 import uuid7
 from portal.spend.settled import SCOPES_OF_ROW
 
-COLUMNS = (
-    "id moment day kind refers_to gateway request_id credential project group_id person draws_on model price_id "
-    "status calls input_tokens cached_input_tokens cache_write_tokens output_tokens reasoning_tokens spend reserved "
-    "gateway_cost is_late is_restated occurred arrived"
-).split()
 _MOVE_LOCK = 7345003
 _AMONG = "(gateway, request_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
 
@@ -68,6 +63,9 @@ class Entry:
         return Entry(**{**values, "id": new_id, "kind": "reversal", "refers_to": self.id, "arrived": arrived})
 
 
+COLUMNS = tuple(field.name for field in fields(Entry))
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A row of the inbox with what identifies it there."""
@@ -83,8 +81,8 @@ def _insert(entries: Sequence[Entry]) -> list[Stored]:
     columns, values = ", ".join(COLUMNS), ", ".join(["%s"] * len(COLUMNS))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO usage_inbox ({columns}) VALUES {', '.join([f'({values})'] * len(entries))} "
-            "RETURNING seq, xid::text",
+            f"INSERT INTO usage_inbox ({columns})"  # noqa: S608  fixed names
+            f" VALUES {', '.join([f'({values})'] * len(entries))} RETURNING seq, xid::text",
             [getattr(entry, name) for entry in entries for name in COLUMNS],
         )
         return [
@@ -106,7 +104,7 @@ def add_settlements(entries: Sequence[Entry]) -> list[Stored]:
         for start in range(0, len(ordered), 1000):
             part = ordered[start : start + 1000]
             cursor.execute(
-                "INSERT INTO usage_key AS k (gateway, request_id, state, entry_id, moment)"
+                "INSERT INTO usage_key AS k (gateway, request_id, state, entry_id, moment)"  # noqa: S608  fixed names
                 f" VALUES {', '.join(['(%s, %s, %s, %s, %s)'] * len(part))}"
                 " ON CONFLICT (gateway, request_id) DO UPDATE SET state = 's' WHERE k.state = 'e'"
                 " RETURNING gateway, request_id, entry_id, moment",
@@ -135,7 +133,7 @@ def add_estimates(entries: Sequence[Entry]) -> list[Stored]:
         return []
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO usage_key (gateway, request_id, state, entry_id, moment)"
+            "INSERT INTO usage_key (gateway, request_id, state, entry_id, moment)"  # noqa: S608  fixed names
             f" VALUES {', '.join(['(%s, %s, %s, %s, %s)'] * len(ordered))}"
             " ON CONFLICT (gateway, request_id) DO NOTHING RETURNING entry_id",
             [v for entry in ordered for v in (entry.gateway, entry.request_id, "e", entry.id, entry.moment)],
@@ -174,7 +172,9 @@ def waiting(limit: int) -> list[Stored]:
     """Return the oldest rows of the inbox."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT seq, xid::text, {', '.join(COLUMNS)} FROM usage_inbox ORDER BY seq LIMIT %s", [limit]
+            f"SELECT seq, xid::text, {', '.join(COLUMNS)} FROM usage_inbox"  # noqa: S608  fixed names
+            " ORDER BY seq LIMIT %s",
+            [limit],
         )
         return [Stored(row[0], int(row[1]), Entry(*row[2:])) for row in cursor.fetchall()]
 
@@ -232,7 +232,7 @@ _MOVE = f"""
             spend = r.spend + excluded.spend
     )
     SELECT count(*) FROM booked
-"""
+"""  # noqa: S608  fixed names
 
 
 @transaction.atomic
@@ -256,7 +256,7 @@ def _key(entry: Entry) -> tuple[str, str]:
 def _find(entry_id: UUID, moment: datetime) -> Entry | None:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_LIST} FROM usage_inbox WHERE id = %(id)s"
+            f"SELECT {_LIST} FROM usage_inbox WHERE id = %(id)s"  # noqa: S608  fixed names
             f" UNION ALL SELECT {_LIST} FROM ledger WHERE moment = %(moment)s AND id = %(id)s",
             {"id": entry_id, "moment": moment},
         )

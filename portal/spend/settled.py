@@ -61,7 +61,7 @@ _SUMS = f"""
           FROM usage_inbox AS i CROSS JOIN LATERAL {SCOPES_OF_ROW.format(row="i")}
          WHERE i.day >= %(first)s AND i.day < %(last)s AND scope.scope_key IS NOT NULL AND ({{match}})
     ) AS used GROUP BY scope_key, model
-"""
+"""  # noqa: S608  fixed names
 
 
 def sums(scope_keys: Iterable[str], first: date, last: date) -> list[Sum]:

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
             model_name="organization",
             name="zone_history",
             field=models.TextField(
-                blank=True, default="", help_text="For portal.lib.windows; see changed_zone."
+                blank=True, db_default="", default="", help_text="For portal.lib.windows; see changed_zone."
             ),
         ),
     ]

@@ -3,6 +3,8 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+import portal.spend.models
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -109,7 +111,7 @@ class Migration(migrations.Migration):
                 ("input_tokens", models.BigIntegerField()),
                 ("cached_input_tokens", models.BigIntegerField()),
                 ("output_tokens", models.BigIntegerField()),
-                ("spend", models.BigIntegerField()),
+                ("spend", portal.spend.models.Total()),
             ],
             options={
                 "db_table": "spend_rollup",

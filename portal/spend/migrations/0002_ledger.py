@@ -65,7 +65,7 @@ CREATE TABLE spend_rollup (
     input_tokens bigint NOT NULL,
     cached_input_tokens bigint NOT NULL,
     output_tokens bigint NOT NULL,
-    spend bigint NOT NULL,
+    spend numeric(30, 0) NOT NULL,
     PRIMARY KEY (scope_key, day, model)
 ) WITH (fillfactor = 80);
 CREATE INDEX spend_rollup_day_idx ON spend_rollup (day, scope_key);
