@@ -137,8 +137,8 @@ def prices_of(
 def current_prices() -> dict[str, Price]:
     """Return the price in force of each model."""
     newest = Price.objects.filter(model=OuterRef("model"), effective__lte=timezone.now())
-    newest = newest.order_by("-effective", "-id").values("id")[:1]
-    return {price.model: price for price in Price.objects.filter(id=Subquery(newest))}
+    newest_id = Subquery(newest.order_by("-effective", "-id").values("id")[:1])
+    return {price.model: price for price in Price.objects.filter(id=newest_id)}
 
 
 def offered(rate: Decimal = Decimal(1)) -> tuple[dict[str, Offer], dict[str, str]]:

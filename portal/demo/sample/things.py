@@ -87,7 +87,7 @@ def groups(known: dict[str, Person], actor: Actor) -> dict[str, Group]:
 
 def projects(known: dict[str, Person], owning: dict[str, Group], actor: Actor) -> dict[str, Project]:
     """Return the projects by code, with owners; limits come when usage is booked."""
-    found = {}
+    found: dict[str, Project] = {}
     for plan in PROJECTS:
         project = Project.objects.filter(code=plan.code).first()
         if project is None:
