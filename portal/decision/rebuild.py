@@ -37,6 +37,8 @@ def ensure_ready(wait: float = 20.0) -> None:
     """Rebuild unless somebody else has; raise Unavailable when it takes longer than ``wait`` seconds."""
     deadline = time.monotonic() + wait
     while not is_ready():
+        if connection.in_atomic_block:
+            raise Unavailable("the decision state is missing, and inside a transaction it cannot be rebuilt")
         # Not every caller is a request or a task, and Postgres may have been restarted since the last one.
         close_old_connections()
         with connection.cursor() as cursor:
