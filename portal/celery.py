@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.schedules import crontab
 from celery.signals import worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
@@ -44,8 +45,14 @@ app.conf.beat_schedule = {
     "note last use": _every("decision.note_last_use", 60),
     "make partitions": _every("spend.make_partitions", 3600),
     "look up directory": _every("groups.look_up_members", 900),
+    # At a time of day, not at an interval: that would begin anew whenever beat starts.
+    "clear sessions": {
+        "task": "accounts.clear_sessions",
+        "schedule": crontab(hour="3", minute="40"),
+        "options": {"expires": 3600},
+    },
 }
-app.autodiscover_tasks(["portal.spend", "portal.decision", "groups"])
+app.autodiscover_tasks(["portal.accounts", "portal.spend", "portal.decision", "groups"])
 
 
 @worker_init.connect

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.test import Client, override_settings
 
@@ -10,6 +11,7 @@ from audit.models import AuditEntry
 from portal.accounts import middleware, services
 from portal.accounts.conf import idle_seconds
 from portal.accounts.models import Person
+from portal.accounts.tasks import clear_sessions
 from tests.accounts.cast import ADMIN, person
 from tests.identity_fixtures import Browser, StandIn, query_of
 
@@ -158,3 +160,14 @@ def test_secret_key_can_be_replaced_without_signing_everybody_out(client: Client
         assert client.get(PAGE).status_code == 200
     with override_settings(SECRET_KEY="yet another one", SECRET_KEY_FALLBACKS=[]):
         assert client.get(PAGE).status_code == 302
+
+
+def test_sessions_that_are_over_leave_the_database_at_night(clean_state: None) -> None:
+    over, going_on = SessionStore(), SessionStore()
+    over.set_expiry(-1)
+    for session in (over, going_on):
+        session.save()
+
+    clear_sessions()
+
+    assert list(Session.objects.values_list("session_key", flat=True)) == [going_on.session_key]
