@@ -61,7 +61,10 @@ def changed_zone(zone: str, name: str, now: float) -> str:
     It takes effect at the first instant at which that day is over in both zones.
     """
     while ";" in zone and _newest(zone)[1] > now:
-        zone = _newest(zone)[3]  # a change that has not begun is replaced
+        before = _newest(zone)[3]
+        if local_day(now, before) != local_day(now, zone):
+            break  # the day that is under way is the longer one before that change
+        zone = before  # a change that has not begun is replaced
     if current_name(zone) == name:
         return zone
     tomorrow = local_day(now, zone) + timedelta(days=1)

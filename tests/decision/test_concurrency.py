@@ -288,9 +288,10 @@ def test_a_report_repeated_before_it_is_counted_never_frees_its_room(
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(usage, "count", killed)
-        usage.record(world.gateway, [world.event(held, 100, 0)], world.now)
+        with pytest.raises(KeyboardInterrupt):
+            usage.record(world.gateway, [world.event(held, 100, 0)], world.now)
     assert world.counted(["k:o|spend|day|"]) == {"k:o|spend|day|": (0, 100_000)}
     assert usage.record(world.gateway, [world.event(held, 100, 0)], world.now).duplicates == 1
     assert world.counted(["k:o|spend|day|"]) == {"k:o|spend|day|": (100_000, 0)}

@@ -24,6 +24,7 @@ from tests import state as everything
 from tokens.services import issue_token
 
 ACTOR = Actor.system()
+Key = tuple[str, str, str, str]  # scope, metric, window, model filter
 PRICES = {"small": ("1", "2"), "large": ("3.7", "11.300000001"), "lavish": ("5000000", "5000000.5")}
 
 
@@ -80,7 +81,7 @@ class World:
     """Real services and, beside them, a plain model of limits, reservations and rows."""
 
     now: int = 0  # milliseconds
-    limits: dict[tuple[str, str, str, str], tuple[int, str]] = field(default_factory=dict)
+    limits: dict[Key, tuple[int, str]] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
     rows: list[Booked] = field(default_factory=list)
     history: list[tuple[str, int, tuple[Fraction, Fraction]]] = field(default_factory=list)
@@ -144,12 +145,19 @@ class World:
         """Return the price in force at the moment."""
         return [price for name, since, price in self.history if name == model and since <= moment][-1]
 
-    def set_limit(self, key: tuple[str, str, str, str], amount: int | None, mode: str = "enforce") -> None:
+    def set_limit(self, key: Key, amount: int | None, mode: str = "enforce") -> None:
         scope, metric, window, model = key
         shown = Decimal(amount).scaleb(-9) if amount is not None and metric == "spend" else amount
         services.set_limit(
-            scope_key=scope, label=scope, metric=metric, window=window, model=model, amount=shown, mode=mode, actor=ACTOR
-        )  # fmt: skip
+            scope_key=scope,
+            label=scope,
+            metric=metric,
+            window=window,
+            model=model,
+            amount=shown,
+            mode=mode,
+            actor=ACTOR,
+        )
         if amount is None:
             self.limits.pop(key, None)
         else:
@@ -212,9 +220,7 @@ class World:
             return 0
         return windows.window_at(window, moment / 1000, current_organization().zone).start
 
-    def counters_of(
-        self, credential: Credential, group: int | None, model: str
-    ) -> dict[str, tuple[str, str, str, str]]:
+    def counters_of(self, credential: Credential, group: int | None, model: str) -> dict[str, Key]:
         """Return counter key -> limit for a call; a limit on a named user replaces the one on each."""
         names = [("o", "o")]
         if group:
@@ -222,14 +228,13 @@ class World:
         names.append((scopes.project(credential.project),) * 2)
         if credential.draws_on:
             names.append((scopes.project_group(credential.project, credential.draws_on),) * 2)
-        if credential.person:
-            for named, each in (
-                (scopes.project_user(credential.project, credential.person), scopes.project_each_user(credential.project)),
-                (scopes.user(credential.person), scopes.EACH_USER),
-            ):  # fmt: skip
-                names += [(named, named), (each, named)]
+        project, person = credential.project, credential.person
+        if person:
+            in_project, anywhere = scopes.project_user(project, person), scopes.user(person)
+            names += [(in_project, in_project), (scopes.project_each_user(project), in_project)]
+            names += [(anywhere, anywhere), (scopes.EACH_USER, anywhere)]
         names.append((scopes.credential(credential.key_id),) * 2)
-        found: dict[str, tuple[str, str, str, str]] = {}
+        found: dict[str, Key] = {}
         for set_on, counter in names:
             for limit in self.limits:
                 scope, metric, window, pattern = limit

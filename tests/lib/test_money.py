@@ -48,5 +48,5 @@ def test_amounts_are_read(text: str, nano: int) -> None:
     "text", ["", "x", "NaN", "Infinity", "-Infinity", "0.0000000001", "9000000001", "1e30", "1e-30"]
 )
 def test_what_is_no_amount_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="amount|digits|large"):
+    with pytest.raises(ValueError, match=r"amount|digits|large"):
         money.to_nano(text)
