@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.checks import Tags, run_checks
 from django.core.management import call_command
 from django.test import Client, override_settings
 
@@ -110,6 +111,16 @@ def test_cookies_follow_the_address_of_the_portal() -> None:
     assert secure["SECURE_HSTS_SECONDS"] == 31536000
     assert secure["SECURE_PROXY_SSL_HEADER"] is None
     assert security_settings("https://llm.example", proxies=1)["SECURE_PROXY_SSL_HEADER"]
+
+
+def test_preloading_is_the_one_thing_a_deployment_is_not_warned_about(sample: Client) -> None:
+    assert settings.SILENCED_SYSTEM_CHECKS == ["security.W021"]
+    with site("https://testserver"), override_settings(SECRET_KEY="0123456789abcdefghij" * 4, DEBUG=False):
+        found = run_checks(tags=[Tags.security], include_deployment_checks=True)
+        header = Client().get("/projects/", secure=True)["Strict-Transport-Security"]
+    django = [message.id for message in found if str(message.id).startswith("security.")]
+    assert django == ["security.W021"]
+    assert "preload" not in header
 
 
 def test_forms_may_lead_to_the_issuer_and_nowhere_else() -> None:
