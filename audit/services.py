@@ -105,6 +105,14 @@ def record_refused(
         )
 
 
+def record_export(
+    action: Action, *, actor: Actor, target: Target, changes: Changes, project: int | None = None
+) -> None:
+    """Write, in a transaction of its own, that somebody takes data out; call it before the first line leaves."""
+    with transaction.atomic(durable=True):
+        record(action, actor=actor, target=target, changes=changes, project=project)
+
+
 def _clean(text: str) -> str:
     """Postgres stores no NUL; nothing else is taken away."""
     return text.replace("\x00", "�")
