@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -59,10 +59,11 @@ def _model(name: str, provider: str, url: str, upstream: str = "") -> str:
     return f"  - {{model_name: {name}, litellm_params: {params}}}"
 
 
-def config(url: str) -> str:
-    """Return the proxy's configuration."""
+def config(url: str, names: Mapping[str, str] | None = None) -> str:
+    """Return the proxy's configuration; ``names`` are further public names and what the provider calls them."""
     models = [_model(name, "openai", url) for name in OPENAI]
     models += [_model("claude", "anthropic", url, "good"), _model("nobody", "openai", "http://127.0.0.1:9")]
+    models += [_model(name, "openai", url, upstream) for name, upstream in (names or {}).items()]
     return CONFIG.format(models="\n".join(models), master=MASTER_KEY)
 
 
