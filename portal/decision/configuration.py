@@ -44,6 +44,11 @@ class Configuration:
         index = bisect_right(versions, moment_ms, key=lambda version: version.effective)
         return versions[index - 1] if index else None
 
+    def first_price(self, model: str) -> ModelPrice | None:
+        """Return the first price the model ever had: for usage that is older than its price."""
+        versions = self.prices.get(model)
+        return versions[0] if versions else None
+
 
 def parse(version: int, text: str) -> Configuration:
     """Read a configuration as `portal.decision.publish` writes it."""

@@ -320,7 +320,8 @@ def _entry(
             event.index, "too_old", f"It is more than {settings.RESTATEMENT_DAYS} days old and is not booked."
         )
     model = config.model(event.model)
-    price = config.price(model, moment_ms) or who.price
+    # What was used was used: usage older than the model's first price costs that.
+    price = config.price(model, moment_ms) or config.first_price(model) or who.price
     if who.price is not None and who.price.model == model:
         price = who.price
     if price is None:

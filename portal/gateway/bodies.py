@@ -12,12 +12,12 @@ from portal.lib.money import to_nano
 MOST = 10**9
 MAX_EVENTS = 1000
 _STATUS = ("ok", "failed", "cancelled")
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-_MONEY = re.compile(r"\d{1,12}(\.\d{1,9})?")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_MONEY = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 
 
 class Malformed(Exception):
-    """The body is not one JSON object in UTF-8."""
+    """The body is not JSON in UTF-8."""
 
 
 class Invalid(Exception):
@@ -28,18 +28,23 @@ class Invalid(Exception):
         self.errors = errors
 
 
+def _integer(digits: str) -> int:
+    # Python reads no number of thousands of digits; here any that long is only out of range.
+    return int(digits) if len(digits) <= 20 else MOST * MOST
+
+
+def _no_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
 def parse(raw: bytes) -> dict[str, Any]:
-    """Return the JSON object; raise Malformed for anything else."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
+    """Return the JSON object; raise Malformed when it is not JSON, Invalid when it is no object."""
     try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=refuse)
+        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise Malformed from error
     if not isinstance(body, dict):
-        raise Malformed
+        raise Invalid([{"field": "", "detail": "the body must be an object"}])
     return body
 
 

@@ -35,6 +35,7 @@ _REASONS = {
     413: "413 Content Too Large",
     422: "422 Unprocessable Content",
     429: "429 Too Many Requests",
+    500: "500 Internal Server Error",
     503: "503 Service Unavailable",
 }
 _HEADERS = [
@@ -245,6 +246,11 @@ def _dispatch(environ: dict[str, Any]) -> _Answer:
         log.warning("%s: %s", environ["PATH_INFO"], error)
         connection.close()
         return _refuse(_Problem("unavailable"))
+    except Exception:
+        # A mistake of ours: the caller learns nothing of it, the log everything.
+        log.exception("%s failed", environ["PATH_INFO"])
+        connection.close()
+        return _refuse(_Problem("internal"))
 
 
 def answer(environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:

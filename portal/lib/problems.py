@@ -55,6 +55,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "reservation_closed": (409, "The reservation is settled or expired", "Authorize the call again."),
     "not_found": (404, "There is nothing here", "Check the address and the identifiers."),
     "method_not_allowed": (405, "The method is not allowed here", "Use the method of the documentation."),
+    "internal": (500, "The portal made a mistake", "Tell an administrator the time of this answer."),
     "unavailable": (503, "The portal cannot decide at the moment", "Try again in a second."),
 }
 
