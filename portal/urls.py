@@ -13,7 +13,9 @@ urlpatterns = [
     path("tokens/", include("tokens.urls")),
     path("keys/", include("apikeys.urls")),
     path("audit/", include("audit.urls")),
+    path("settings/prices/", include("portal.spend.urls")),
     path("settings/", include("portal.organization.urls")),
+    path("settings/prices/", include("portal.spend.urls")),
     path("", include("portal.gateway.urls")),
 ]
 

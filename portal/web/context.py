@@ -66,7 +66,16 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
 )
 
 # Pages that belong to an entry without sharing its namespace's first page.
-_UNDER = {"gateway:refusal": "gateway:refusals", "gateway:list": "organization:settings"}
+_UNDER = {
+    "gateway:refusal": "gateway:refusals",
+    **dict.fromkeys(
+        [
+            *(f"gateway:{name}" for name in ("list", "register", "rotate", "revoke")),
+            *(f"spend:{name}" for name in ("prices", "history", "new_price", "import")),
+        ],
+        "organization:settings",
+    ),
+}
 
 
 class Shell:
