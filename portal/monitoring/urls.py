@@ -1,6 +1,11 @@
-"""Addresses of the pages."""
+"""Addresses of the monitoring page."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from portal.monitoring import views
 
 app_name = "monitoring"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("usage/export/", views.export, name="export"),
+]

@@ -57,6 +57,16 @@ class Usage:
     output_tokens: int = 0
     spend: int = 0
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Return both together."""
+        return Usage(
+            self.calls + other.calls,
+            self.failed + other.failed,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.spend + other.spend,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TodayAndMonth:

@@ -72,6 +72,11 @@ def when(moment: datetime, zone: str, now: datetime | None = None) -> str:
     return f"{day(moment, zone, now)}, {_local(moment, zone):%H:%M}"
 
 
+def clock(moment: datetime, zone: str, *, seconds: bool = False) -> str:
+    """Return the local time of day: ``11:42``, or ``11:42:08``."""
+    return f"{_local(moment, zone):{'%H:%M:%S' if seconds else '%H:%M'}}"
+
+
 def exact(moment: datetime, zone: str) -> str:
     """Return the full local moment with seconds and the name of the zone: ``24 November 2026, 11:38:52 UTC``."""
     local = _local(moment, zone)
