@@ -15,7 +15,6 @@ urlpatterns = [
     path("audit/", include("audit.urls")),
     path("settings/prices/", include("portal.spend.urls")),
     path("settings/", include("portal.organization.urls")),
-    path("settings/prices/", include("portal.spend.urls")),
     path("", include("portal.gateway.urls")),
 ]
 
