@@ -27,7 +27,7 @@ def ceiling(
     """Return the most the call can cost, or None when that is not known (no cap and no ceiling).
 
     Output is the smaller of the call's own cap and the model's ceiling, times ``n``. Input is the tokens reported;
-    else one token a byte; else the context window.
+    else one token a byte; else the context window; else, where none is known, the ceiling.
     """
     caps = [cap for cap in (max_output_tokens, price.ceiling) if cap is not None]
     if not caps:
@@ -44,6 +44,9 @@ def ceiling(
         size = input_bytes if price.context_window is None else min(input_bytes, price.context_window)
     elif price.context_window is not None:
         size = price.context_window
+    elif price.ceiling is not None:
+        # A price entered by hand may name no context window: the ceiling is the only size known of the model.
+        size = price.ceiling
     else:
         return None
     return Estimate(min(price.most_for(size, output), MOST), size + output)
