@@ -29,7 +29,7 @@ def day_field(label: str) -> forms.DateField:
 class PeriodFilters(FilterForm):
     """Filters of a list of what happened: a period up to now, or days of the organization's calendar."""
 
-    def period(self, now: datetime, zone: str) -> tuple[datetime | None, datetime | None]:
+    def since_and_until(self, now: datetime, zone: str) -> tuple[datetime | None, datetime | None]:
         """Return since when and until when, both None for any time; the last day is meant whole."""
         chosen = self.value("period")
         if chosen and chosen != "dates":
@@ -78,7 +78,7 @@ class EntryFilters(PeriodFilters):
 
     def wanted(self, now: datetime, zone: str) -> Wanted:
         """Return what narrows the log."""
-        since, until = self.period(now, zone)
+        since, until = self.since_and_until(now, zone)
         return Wanted(
             text=self.value("q"),
             action=self.value("action"),

@@ -1,6 +1,6 @@
 """Entries as people read them: a sentence for what happened, amounts and moments in words, a diff of what changed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -202,7 +202,7 @@ def _admitted(entry: AuditEntry, reader: Reader) -> str:
     )
 
 
-_SENTENCES = {
+_SENTENCES: Mapping[str, Callable[[AuditEntry, Reader], str]] = {
     Action.LIMIT_CREATED: _limit,
     Action.LIMIT_CHANGED: _limit,
     Action.LIMIT_REMOVED: _limit,

@@ -1,11 +1,13 @@
-"""Addresses of the pages of gateways."""
+"""Addresses of the pages of gateways, and of refused requests."""
 
 from django.urls import path
 
-from portal.gateway import views
+from portal.gateway import refusals_views, views
 
 app_name = "gateway"
 urlpatterns = [
+    path("refusals/", refusals_views.refusal_list, name="refusals"),
+    path("refusals/<uuid:decision_id>/", refusals_views.refusal, name="refusal"),
     path("settings/gateways/", views.gateway_list, name="list"),
     path("settings/gateways/register/", views.register, name="register"),
     path("settings/gateways/<str:key_id>/secret/", views.rotate, name="rotate"),
