@@ -61,7 +61,7 @@ def export(request: HttpRequest) -> StreamingHttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@require(Right.SEE_PROJECTS)
+@require(Right.MANAGE_API_KEYS)
 def issue(request: HttpRequest) -> HttpResponse:
     """Create a key in the project of the address; its secret is in this one answer and nowhere else."""
     person, organization = person_of(request), current_organization()
