@@ -1,0 +1,133 @@
+"""The access matrix: one row for each address of the portal. An address without a row fails the suite.
+
+Who: A administrator · U auditor · O operator · G administrator of the object's group · W owner of the object's project
+· M member of it, holder of a credential, or the one it is about. Somebody with a role elsewhere is a stranger to it.
+
+door    who gets past the gate of the page at all, by a role anywhere: others get 403, whatever the address names
+read    who may GET it; `-`: there is nothing to read (405)
+change  who may POST to it; `-`: nothing can be changed here (405)
+
+Whoever is past the door gets 404 where they are strangers, or where nothing is there; 403 where they are not among
+those who may. A status after a colon is what those get who may, else 200 for reading and 302 for changing (the form is
+sent empty, so 422 says that it was looked at).
+"""
+
+from dataclasses import dataclass
+
+HOUSE, EVERYBODY = "AUO", "AUOGWM"
+
+TABLE = """
+address                         object      door    read        change
+monitoring:index                -           AUOGWM  AUOGWM      -
+monitoring:export               -           AUOGWM  AUOGWM      -
+
+projects:list                   -           AUOGWM  AUOGWM      -
+projects:export                 -           AUOGWM  AUOGWM      -
+projects:new                    -           AG      AG          AG:422
+projects:suggest                -           AG      AG          -
+projects:detail                 project     AUOGWM  AUOGWM      -
+projects:tokens                 project     AUOGWM  AUOGWM      -
+projects:keys                   project     AUOGWM  AUOGWM      -
+projects:members                project     AUOGWM  AUOGWM      -
+projects:add_member             project     AUOGWM  AGW         AGW:422
+projects:remove_member          membership  AUOGWM  AGW         AGW
+projects:admit_group            project     AUOGWM  AGW         AGW:422
+projects:exclude_group          admission   AUOGWM  AGW         AGW
+projects:limits                 project     AUOGWM  AUOGWM      AG
+projects:preview                project     AUOGWM  -           AG:200
+projects:activity               project     AUOGWM  AUOGW       -
+projects:settings               project     AUOGWM  AGW         AGW:422
+projects:state                  state       AUOGWM  AGW         AGW
+
+groups:list                     -           AUOG    AUOG        -
+groups:new                      -           A       A           A:422
+groups:detail                   group       AUOG    AUOG        AG
+groups:preview                  group       AUOG    -           AG:200
+groups:look_up                  group       AUOG    -           A
+groups:delete                   group       AUOG    A           A:422
+
+tokens:list                     -           AUOGWM  AUOGWM      -
+tokens:export                   -           AUOGWM  AUOGWM      -
+tokens:issue                    -           AGWM    AGWM        AGWM:200
+tokens:issue?project            project     AGWM    AGWM        AGWM:422
+tokens:revoke                   token       AUOGWM  AGWM        AGWM
+
+apikeys:list                    -           AUOGWM  AUOGWM      -
+apikeys:export                  -           AUOGWM  AUOGWM      -
+apikeys:issue                   -           AGW     AGW         AGW:200
+apikeys:issue?project           project     AGW     AGW         AGW:422
+apikeys:revoke                  key         AUOGWM  AGW         AGW
+
+gateway:refusals                -           AUOGWM  AUOGWM      -
+gateway:refusal                 refusal     AUOGWM  AUOGWM      -
+gateway:list                    -           AUO     AUO         -
+gateway:register                -           AO      AO          AO:422
+gateway:rotate                  gateway     AO      AO          AO:200
+gateway:revoke                  gateway     AO      AO          AO
+
+audit:list                      -           AUOGWM  AUOGWM      -
+audit:entry                     entry       AUOGWM  AUOGW:302   -
+audit:export_csv                -           AU      AU          -
+audit:export_ndjson             -           AU      AU          -
+
+organization:settings           -           AUO     AUO         A:422
+organization:resets             -           AUO     AUO         -
+organization:limits             -           AUO     AUO         A
+organization:preview            -           A       -           A:200
+spend:prices                    -           AUO     AUO         -
+spend:history                   price       AUO     AUO         -
+spend:new_price                 -           AO      AO          AO:422
+spend:import                    -           AO      AO          AO:422
+
+accounts:people                 -           AU      AU          -
+accounts:grant                  -           A       A           A:422
+accounts:revoke                 person      A       A           A
+accounts:end_sessions           person      A       A           A
+accounts:link                   unlinked    A       A           A:422
+accounts:find_people            -           AGW     AGW         -
+accounts:find_groups            -           A       A           -
+accounts:signout                -           *       -           *
+web:preferences                 -           *       -           *
+"""
+
+# Without a session, at most six: address → what GET and POST answer to a visitor, and to somebody who is signed in.
+PUBLIC = {
+    "accounts:signin": {"visitor": (200, 405), "person": (302, 405)},
+    "accounts:begin": {"visitor": (405, 503), "person": (405, 503)},
+    "accounts:callback": {"visitor": (400, 405), "person": (400, 405)},
+    "accounts:signed_out": {"visitor": (200, 405), "person": (200, 405)},
+    "accounts:no_access": {"visitor": (403, 405), "person": (403, 405)},
+    "web:csp_report": {"visitor": (405, 204), "person": (405, 204)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    address: str
+    object: str
+    door: str
+    read: str
+    change: str
+
+    @property
+    def name(self) -> str:
+        """The name in the URLconf."""
+        return self.address.partition("?")[0]
+
+    def expected(self, method: str, roles: str, toward: str) -> int:
+        """Return the status for somebody with `roles` anywhere who is `toward` the object ("": a stranger)."""
+        who, _, status = (self.change if method == "POST" else self.read).partition(":")
+        if who == "-":
+            return 405
+        if self.door != "*" and not set(roles) & set(self.door):
+            return 403
+        if self.object != "-" and not toward:
+            return 404
+        if who != "*" and not set(toward if self.object != "-" else roles) & set(who):
+            return 403
+        return int(status) if status else (302 if method == "POST" else 200)
+
+
+ROWS = [Row(*line.split()) for line in TABLE.strip().splitlines()[1:] if line]
