@@ -36,6 +36,7 @@ KINDS: Mapping[str, str] = {
     "gateway": "Gateway",
     "system": "Portal",
 }
+_NAMELESS = frozenset({"organization", "price_book", "audit_log"})
 _AUTH: Mapping[str, str] = {"entra": "Microsoft Entra ID"}
 _ALLOWED = {
     "spend": "spend",
@@ -93,6 +94,7 @@ def line_of(seal: AuditSeal, reader: Reader) -> Line:
     local = entry.occurred.astimezone(ZoneInfo(reader.zone))
     who, detail = _who(entry)
     name = short_name(entry.target_label) or entry.target_id
+    name = name[:1].upper() + name[1:] if entry.target_type in _NAMELESS else name
     return Line(
         seal,
         f"{local:%H:%M:%S}",
@@ -153,9 +155,7 @@ def _limit(entry: AuditEntry, reader: Reader) -> str:
     [(field, (before, after))] = entry.changes.items()
     metric, _, rest = field.partition(" per ")
     window, _, model = rest.partition(" of ")
-    words = _ALLOWED.get(metric, metric)
-    name = f"the limit on {words}" + (f" a {window}" if window in ("minute", "day", "week", "month") else "")
-    name += f" of {model}" if model else ""
+    name = _limit_name(metric, window, model)
     old, new = in_words(field, before, entry, reader), in_words(field, after, entry, reader)
     if before is None:
         return f"set {name} to {new}"
@@ -165,6 +165,22 @@ def _limit(entry: AuditEntry, reader: Reader) -> str:
     with suppress(ValueError):  # the mode changed too: the values say so
         verb = "raised" if to_nano(after) > to_nano(before) else "lowered"
     return f"{verb} {name} from {old} to {new}"
+
+
+def _reached(entry: AuditEntry, reader: Reader) -> str:
+    _, metric, window, model, *_ = f"{entry.target_id}||||".split("|")
+    if metric not in _ALLOWED:
+        return ""
+    used, limit = (
+        in_words(name, entry.changes.get(name, [None, None])[1], entry, reader) for name in ("used", "limit")
+    )
+    return f"reported {_limit_name(metric, window, model)} as reached, {used} of {limit}"
+
+
+def _limit_name(metric: str, window: str, model: str) -> str:
+    name = f"the limit on {_ALLOWED.get(metric, metric)}"
+    name += f" a {window}" if window in ("minute", "day", "week", "month") else ""
+    return f"{name} of {model}" if model else name
 
 
 def _state(entry: AuditEntry, reader: Reader) -> str:
@@ -206,6 +222,7 @@ _SENTENCES: Mapping[str, Callable[[AuditEntry, Reader], str]] = {
     Action.LIMIT_CREATED: _limit,
     Action.LIMIT_CHANGED: _limit,
     Action.LIMIT_REMOVED: _limit,
+    Action.LIMIT_REACHED: _reached,
     Action.PROJECT_STATE_CHANGED: _state,
     Action.MEMBER_ADDED: _member,
     Action.MEMBER_REMOVED: _member,

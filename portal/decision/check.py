@@ -16,6 +16,7 @@ from portal.decision.models import Drift, Subject
 from portal.lib.errors import Unavailable
 from portal.spend import settled
 from portal.spend.models import Limit, LimitAlert
+from portal.spend.scopes import Scope
 from portal.spend.settled import LimitKey
 
 BASE = 10**9
@@ -206,11 +207,19 @@ def _alert(standing: Standing, actor: Actor) -> int:
                 record(
                     Action.LIMIT_REACHED,
                     actor=actor,
-                    target=Target("limit", standing.counter[2:], standing.counter[2:]),
+                    target=Target("limit", standing.counter[2:], _label(limit.scope_key)),
+                    project=Scope(scope_key).project,
+                    group=Scope(scope_key).group,
                     changes={"used": (None, standing.used), "limit": (None, standing.amount)},
                 )
         raised += is_new
     return raised
+
+
+def _label(scope_key: str) -> str:
+    """Return how a refusal names the scope."""
+    subject = Subject.objects.filter(pk=f"l:{scope_key}").first()
+    return str(subject.data["label"]) if subject else scope_key
 
 
 def reserved_differences(counters: Iterable[str]) -> list[Difference]:

@@ -79,6 +79,11 @@ class Story:
         return next((check for check in self.limits if check.binds), None)
 
     @property
+    def number_failed(self) -> int:
+        """How many limits had no room."""
+        return sum(not check.row.has_room for check in self.limits)
+
+    @property
     def outcomes(self) -> str:
         """How the checks ended, in numbers."""
         steps = [step.outcome for step in self.steps]
