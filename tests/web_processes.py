@@ -18,18 +18,19 @@ from portal import env
 class WebProcesses:
     """Two workers behind one port; `start` waits until they answer."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, application: str = "tests.web_application:application") -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             self.port = taken.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
+        self.application = application
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, within: float = 60.0) -> WebProcesses:
         words = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1"]
         words += ["--port", str(self.port), "--workers", "2", "--blocking-threads", "8", "--no-access-log"]
-        words += ["--respawn-failed-workers", "--backlog", "1024", "tests.web_application:application"]
+        words += ["--respawn-failed-workers", "--backlog", "1024", self.application]
         environment = {
             **os.environ,
             "DATABASE_URL": os.environ["TEST_DATABASE_APP_URL"],
