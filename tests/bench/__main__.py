@@ -96,7 +96,8 @@ def function(order: dict[str, str]) -> Figure:
 
     valkey.command("FUNCTION", "LOAD", "REPLACE", LIBRARY)
     gateway, credential = secrets.parse(order["gateway"]), secrets.parse(order["credential"])
-    assert gateway and credential
+    assert gateway
+    assert credential
     project = order["project"]
     sets = [
         "l:o",

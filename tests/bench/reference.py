@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from typing import Any
 
 from django.conf import settings
@@ -41,25 +42,19 @@ _arguments: list[Any] = []
 def _prepare() -> list[Any]:
     order = json.loads(os.environ["PORTAL_BENCH"])
     gateway, credential = secrets.parse(order["gateway"]), secrets.parse(order["credential"])
-    assert gateway and credential
+    assert gateway
+    assert credential
     config = configuration.current()
-    moment = int(decide.time.time() * 1000)
+    moment = int(time.time() * 1000)
     price = config.price(order["model"], moment)
     assert price
     peppers, gateway_digests = decide.digest_arguments(order["gateway"])
-    return [
-        [
-            "",
-            config.version,
-            *decide._window_arguments(moment, config.zone),
-            gateway.key_id,
-            peppers,
-            gateway_digests,
-        ]
-        + [credential.key_id, decide.digest_arguments(order["credential"])[1]],
-        ["fingerprint", order["model"], price.id, 0, 350_000, 0, 300, "", settings.RESERVATION_SECONDS * 1000]
-        + ["01a20dd0-e17d-78ac-8981-79c58bf01484", settings.REFUSAL_STREAM_LENGTH, ""],
-    ]
+    _, credential_digests = decide.digest_arguments(order["credential"])
+    windows = decide._window_arguments(moment, config.zone)
+    who = [gateway.key_id, peppers, gateway_digests, credential.key_id, credential_digests]
+    estimate = [price.id, 0, 350_000, 0, 300, "", settings.RESERVATION_SECONDS * 1000]
+    refusal = ["01a20dd0-e17d-78ac-8981-79c58bf01484", settings.REFUSAL_STREAM_LENGTH, ""]
+    return [["", config.version, *windows, *who], ["fingerprint", order["model"], *estimate, *refusal]]
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Any:
