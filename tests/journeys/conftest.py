@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from portal import env
 from portal.demo import ports, processes
@@ -164,9 +164,11 @@ def own_hosts(portal: Demo) -> set[str]:
 
 def sign_in(page: Page, who: str = "elena.marsh") -> None:
     """Sign in through the stand-in for Microsoft's sign-in."""
-    page.goto("/accounts/sign-in/")
+    page.goto("/projects/")
     page.get_by_role("button", name="Sign in with Microsoft").click()
     page.get_by_role("button", name=f"{who}@northgate.example").click()
+    expect(page.get_by_role("navigation").first).to_be_visible()
+    expect(page.get_by_role("button", name="Sign in with Microsoft")).to_have_count(0)
 
 
 @pytest.fixture

@@ -23,7 +23,9 @@ def test_the_main_job(page: Page, portal: Demo, proxy: Proxy) -> None:
     secret = issue_token(page)
     proxy.ready()
     refusal = call_until_refused(portal, proxy, secret)
-    assert refusal.status_code == 429
+    find_refusal(page, refusal)
+    find_spend(page)
+    find_audit_entries(page)
 
 
 def create_group(page: Page) -> None:
@@ -89,6 +91,45 @@ def call_until_refused(portal: Demo, proxy: Proxy, secret: str) -> requests.Resp
     assert spent["refused"] == 1
     assert 0 < Decimal(spent["spend"]) < Decimal(LIMIT)
     return answer
+
+
+def find_refusal(page: Page, refusal: requests.Response) -> None:
+    """Follow the link that the caller got, then find the same refusal in the list and on the project's page."""
+    error = refusal.json()["error"]
+    assert error["code"] == "limit_exceeded"
+    assert int(refusal.headers["Retry-After"]) > 0
+    why = page.get_by_role("heading", name="Why was this request refused?")
+    until(lambda: page.goto(error["problem"]["explain_url"]) and why.is_visible(), what="the refusal is kept")
+    expect(page.locator("main")).to_contain_text("Letter drafts")
+    expect(page.locator("main")).to_contain_text("gpt-5-mini")
+    page.goto("/refusals/")
+    row = page.locator("#refusal-table tbody tr", has_text="Letter drafts")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("gpt-5-mini")
+
+
+def find_spend(page: Page) -> None:
+    page.goto("/projects/letter-drafts/")
+    models = page.locator("section", has=page.get_by_role("heading", name="Models this month"))
+    expect(models).to_contain_text("gpt-5-mini")
+    page.goto("/projects/")
+    expect(page.locator("main")).to_contain_text("Letter drafts")
+    page.goto("/")
+    expect(page.locator("main")).to_be_visible()
+
+
+def find_audit_entries(page: Page) -> None:
+    for what in (
+        "registered the group Journey",
+        "created the project Letter drafts",
+        "issued a user token in",
+        "registered the gateway LiteLLM of the journey",
+    ):
+        page.goto("/audit/")
+        page.get_by_role("searchbox").press_sequentially(what.split()[-1])
+        expect(page.locator("#entry-table")).to_contain_text(
+            what.rpartition(" ")[0].strip(), ignore_case=True
+        )
 
 
 def used(portal: Demo, proxy: Proxy, secret: str) -> Decimal:

@@ -1,0 +1,106 @@
+"""Every page as the administrator finds it: accessible in both themes and on a phone, and it asks nobody but us."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped]
+from django.urls import Resolver404, resolve
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from tests.journeys.conftest import Demo, Watch, own_hosts, sign_in
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+OPTIONS = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]}
+# Files to take away and the end of the session.
+NOT_PAGES = ("export", "signout")
+# Reached otherwise than by a link.
+MORE = ["/", "/projects/", "/nothing-here/", "/projects/nothing-here/", "/accounts/no-access/"]
+
+
+@pytest.fixture(scope="module")
+def window(browser: Browser, portal: Demo) -> Iterator[BrowserContext]:
+    made = browser.new_context(
+        base_url=portal.url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce"
+    )
+    watch = Watch(made, own_hosts(portal))
+    sign_in(made.new_page())
+    yield made
+    made.close()
+    watch.is_quiet()
+
+
+def pages(page: Page) -> Iterator[str]:
+    """Open one page of every kind that links lead to, and yield its address."""
+    seen: set[str] = set()
+    waiting = deque(MORE)
+    while waiting:
+        path = waiting.popleft()
+        kind = kind_of(path)
+        if kind in seen or any(name in kind for name in NOT_PAGES):
+            continue
+        seen.add(kind)
+        page.goto(path)
+        yield path
+        links = page.locator("a[href]").evaluate_all("found => found.map(link => link.href)")
+        for link in links:
+            parts = urlsplit(link)
+            if parts.netloc == urlsplit(page.url).netloc:
+                waiting.append(parts.path + (f"?{parts.query}" if parts.query else ""))
+
+
+def kind_of(path: str) -> str:
+    """Return the name of the view, or the path of what is none."""
+    try:
+        return resolve(urlsplit(path).path).view_name
+    except Resolver404:
+        return path
+
+
+def problems(page: Page) -> list[str]:
+    """Return what axe finds, in both themes, on a desk and on a phone."""
+    found = []
+    page.evaluate(AXE_SCRIPT)
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            found += [
+                f"{page.url} {theme} {width}: {violation['id']} {node['target']} {node['failureSummary']}"
+                for violation in page.evaluate(f"axe.run({json.dumps(OPTIONS)})")["violations"]
+                for node in violation["nodes"]
+            ]
+        if width == 390 and page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            found.append(f"{page.url} scrolls sideways on a phone")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    return found
+
+
+def test_every_page_is_accessible(window: BrowserContext) -> None:
+    page = window.new_page()
+    visited: list[str] = []
+    found: list[str] = []
+    for path in pages(page):
+        visited.append(path)
+        found += problems(page)
+    assert found == [], "\n".join(found)
+    assert len(visited) > 25, visited
+
+
+def test_the_pages_before_sign_in_are_accessible(browser: Browser, portal: Demo) -> None:
+    made = browser.new_context(base_url=portal.url, reduced_motion="reduce")
+    watch = Watch(made, own_hosts(portal))
+    page = made.new_page()
+    found = []
+    for path in ("/accounts/sign-in/", "/accounts/signed-out/", "/projects/"):
+        page.goto(path)
+        found += problems(page)
+    made.close()
+    assert found == [], "\n".join(found)
+    watch.is_quiet()
