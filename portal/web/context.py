@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
@@ -117,7 +117,8 @@ class Shell:
     def nav(self) -> list[tuple[str, list[Item]]]:
         """The sections of the navigation with the places the person may open, empty sections left out."""
         sections = [
-            (title, [item for place in places if (item := self._item(place))]) for title, places in PLACES
+            (title, [self._item(place) for place in places if place.right in self.can])
+            for title, places in PLACES
         ]
         return [(title, items) for title, items in sections if items]
 
@@ -140,19 +141,13 @@ class Shell:
         value = self._request.COOKIES.get(name, "")
         return value if value in PREFERENCES[name] else ""
 
-    def _item(self, place: Place) -> Item | None:
-        if place.right not in self.can:
-            return None
-        try:
-            href = reverse(place.url)
-        except NoReverseMatch:
-            return None
+    def _item(self, place: Place) -> Item:
         match = self._request.resolver_match
         view = match.view_name if match else ""
         is_current = view in _UNDER and _UNDER[view] == place.url
         if view not in _UNDER:
             is_current = view.partition(":")[0] == place.url.partition(":")[0]
-        return Item(place, href, is_current)
+        return Item(place, reverse(place.url), is_current)
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:

@@ -73,11 +73,11 @@ audit:export_ndjson             -           AU      AU          -
 organization:settings           -           AUO     AUO         A:422
 organization:resets             -           AUO     AUO         -
 organization:limits             -           AUO     AUO         A
-organization:preview            -           A       -           A:200
+organization:limits_preview     -           A       -           A:200
 spend:prices                    -           AUO     AUO         -
 spend:history                   price       AUO     AUO         -
 spend:new_price                 -           AO      AO          AO:422
-spend:import                    -           AO      AO          AO:422
+spend:import                    -           AO      AO          AO
 
 accounts:people                 -           AU      AU          -
 accounts:grant                  -           A       A           A:422

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client, override_settings
-from django.urls import URLPattern, URLResolver, get_resolver, resolve, reverse
+from django.urls import resolve, reverse
 
 from audit.models import AuditEntry
 from portal.accounts.policy import may
@@ -18,6 +18,7 @@ from tests.factories import signed_in
 from tests.guards import access_world
 from tests.guards.access_table import HOUSE, PUBLIC, ROWS, Row
 from tests.guards.access_world import Thing, World, undone
+from tests.guards.addresses import addresses
 from tests.identity_fixtures import STATIC_FILES
 
 SITE = "https://testserver"
@@ -39,20 +40,8 @@ def browsers(world: World) -> dict[str, Client]:
     return {**found, "": Client()} | {"quiet": Client(raise_request_exception=False)}
 
 
-def names(patterns: list[Any], namespace: str = "") -> Iterator[str]:
-    """Return the names of all addresses."""
-    for each in patterns:
-        if isinstance(each, URLResolver):
-            yield from names(
-                each.url_patterns, f"{namespace}{each.namespace}:" if each.namespace else namespace
-            )
-        elif isinstance(each, URLPattern):
-            yield f"{namespace}{each.name}"
-
-
 def test_every_address_has_a_row() -> None:
-    addresses = sorted(names(get_resolver().url_patterns))
-    assert sorted({row.name for row in ROWS} | set(PUBLIC)) == addresses
+    assert {row.name for row in ROWS} | set(PUBLIC) == set(addresses())
     assert len({row.address for row in ROWS}) == len(ROWS)
 
 
