@@ -10,7 +10,8 @@ from django.db.models import Count, Min, Q, QuerySet, Sum
 from django.db.models.functions import TruncMinute
 from django.utils import timezone
 
-from portal.decision import health, valkey
+from portal.decision import health
+from portal.decision.health import Decider
 from portal.decision.models import Drift, Outbox, Rebuild
 from portal.gateway.models import Gateway
 from portal.lib.errors import Unavailable
@@ -74,7 +75,8 @@ def _calls_since(first: datetime, project_ids: Sequence[int] | None) -> list[Any
             f" UNION ALL SELECT moment, status, calls FROM usage_inbox WHERE {where}) AS calls GROUP BY 1",
             {"first": first, "projects": list(project_ids or [])},
         )
-        return cursor.fetchall()
+        rows: list[Any] = cursor.fetchall()
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,16 +198,6 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Decider:
-    """The state of the decision in Valkey."""
-
-    epoch: int
-    open_reservations: int
-    waiting_refusals: int
-    last_check: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class Health:
     """How usage and decisions flow."""
 
@@ -247,13 +239,9 @@ def how_it_is() -> Health:
 
 def _decider() -> Decider | None:
     try:
-        answer = valkey.call("state")
-        checked = health.last_check()
+        return health.decider()
     except Unavailable:
         return None
-    if answer[0] != b"ok":
-        return Decider(0, 0, 0, checked)
-    return Decider(answer[2], answer[4], answer[5], checked)
 
 
 def _last_usage() -> tuple[datetime | None, str]:

@@ -174,7 +174,7 @@ class Writer:
             is_late=False,
             is_restated=False,
             occurred=moment,
-            arrived=moment + timedelta(seconds=self.chance.uniform(1, 20)),
+            arrived=min(moment + timedelta(seconds=self.chance.uniform(1, 20)), self.now),
             **counts,
         )
 
