@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import shared_task
-from django.db import OperationalError, close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from audit.actors import Actor
 from portal.decision import check, health, jobs, publish
@@ -18,7 +18,7 @@ def _run(name: str, work: Callable[[], Any]) -> None:
     """Run a job; what cannot be reached now is tried again at its next turn."""
     try:
         work()
-    except (Unavailable, OperationalError) as error:
+    except (Unavailable, OperationalError, InterfaceError) as error:
         log.warning("%s: %s; it runs again at its next turn", name, error)
     finally:
         close_old_connections()

@@ -24,7 +24,7 @@ from portal.lib.errors import RuleBroken, Unavailable
 _BATCH = 200  # events in one report
 _REPORTERS = 2
 _ANSWER_WITHIN = 30.0  # seconds for one answer
-_PATIENCE = 300.0  # seconds without any answer at all
+_PATIENCE = 300.0  # seconds of asking the same in vain
 _KNOWN_WITHIN = 20.0  # a new secret reaches the decision at once, or with the outbox a little later
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -154,7 +154,6 @@ class Replay:
         self.outcome = Outcome()
         self.is_stopping = False
         self._pending: deque[tuple[dict[str, Any], asyncio.Future[None]]] = deque()
-        self._heard = time.monotonic()
 
     def stop(self) -> None:
         """Begin no further call; those under way are reported."""
@@ -163,7 +162,7 @@ class Replay:
     async def send(self, rows: Iterable[Row]) -> Outcome:
         """Send the calls; return what became of them. Raise Failed or Unavailable when it makes no sense to go on."""
         self._some = asyncio.Event()
-        self._started = self._heard = time.monotonic()
+        self._started = time.monotonic()
         shared = iter(rows)
         reporters = [asyncio.create_task(self._reporter()) for _ in range(_REPORTERS)]
         clients = [asyncio.create_task(self._client(shared)) for _ in range(self.clients)]
@@ -273,13 +272,12 @@ class Replay:
             try:
                 status, answer = await connection.post(path, document)
             except (OSError, EOFError, asyncio.LimitOverrunError, ValueError):
-                if time.monotonic() - self._heard > _PATIENCE:
-                    raise Unavailable(f"{self.url} has not answered for {_PATIENCE:.0f} s") from None
-            else:
-                self._heard = time.monotonic()
-                is_new = status == 401 and self._heard - begun < _KNOWN_WITHIN
-                if status < 500 and not is_new:
-                    return status, answer
+                status = 0
+            waited = time.monotonic() - begun
+            if 0 < status < 500 and not (status == 401 and waited < _KNOWN_WITHIN):
+                return status, answer
+            if waited > _PATIENCE:
+                raise Unavailable(f"{self.url} has given no answer to {path} for {_PATIENCE:.0f} s")
             self.outcome.retries += 1
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
             pause = min(pause * 2, 1.0)
