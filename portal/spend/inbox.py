@@ -75,19 +75,41 @@ class Stored:
     entry: Entry
 
 
+_TYPES = {
+    **dict.fromkeys(("id", "refers_to"), "uuid"),
+    **dict.fromkeys(("moment", "occurred", "arrived"), "timestamptz"),
+    **dict.fromkeys(("kind", "gateway", "request_id", "credential", "model", "status"), "text"),
+    **dict.fromkeys(("is_late", "is_restated"), "boolean"),
+    "day": "date",
+    "calls": "smallint",
+}
+_ARRAYS = ", ".join("%s::" + _TYPES.get(name, "bigint") + "[]" for name in COLUMNS)
+_INSERT = (
+    f"INSERT INTO usage_inbox ({', '.join(COLUMNS)}) SELECT * FROM unnest({_ARRAYS})"  # noqa: S608  fixed names
+    " RETURNING id, seq, xid::text"
+)
+
+
 def _insert(entries: Sequence[Entry]) -> list[Stored]:
     if not entries:
         return []
-    columns, values = ", ".join(COLUMNS), ", ".join(["%s"] * len(COLUMNS))
+    # One array for each column: thousands of placeholders would take longer to read than the rows to insert.
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO usage_inbox ({columns})"  # noqa: S608  fixed names
-            f" VALUES {', '.join([f'({values})'] * len(entries))} RETURNING seq, xid::text",
-            [getattr(entry, name) for entry in entries for name in COLUMNS],
-        )
-        return [
-            Stored(seq, int(xid), entry) for (seq, xid), entry in zip(cursor.fetchall(), entries, strict=True)
-        ]
+        cursor.execute(_INSERT, [[getattr(entry, name) for entry in entries] for name in COLUMNS])
+        placed = {row[0]: (row[1], int(row[2])) for row in cursor.fetchall()}
+    return [Stored(*placed[entry.id], entry) for entry in entries]
+
+
+_KEYS = (
+    "INSERT INTO usage_key AS k (gateway, request_id, state, entry_id, moment)"
+    " SELECT gateway, request_id, %s, entry_id, moment"
+    " FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::timestamptz[]) AS new (gateway, request_id, entry_id, moment)"
+)
+
+
+def _key_arrays(entries: Sequence[Entry]) -> list[list[object]]:
+    names = ("gateway", "request_id", "id", "moment")
+    return [[getattr(entry, name) for entry in entries] for name in names]
 
 
 @transaction.atomic
@@ -104,11 +126,9 @@ def add_settlements(entries: Sequence[Entry]) -> list[Stored]:
         for start in range(0, len(ordered), 1000):
             part = ordered[start : start + 1000]
             cursor.execute(
-                "INSERT INTO usage_key AS k (gateway, request_id, state, entry_id, moment)"  # noqa: S608  fixed names
-                f" VALUES {', '.join(['(%s, %s, %s, %s, %s)'] * len(part))}"
-                " ON CONFLICT (gateway, request_id) DO UPDATE SET state = 's' WHERE k.state = 'e'"
+                f"{_KEYS} ON CONFLICT (gateway, request_id) DO UPDATE SET state = 's' WHERE k.state = 'e'"
                 " RETURNING gateway, request_id, entry_id, moment",
-                [v for entry in part for v in (entry.gateway, entry.request_id, "s", entry.id, entry.moment)],
+                ["s", *_key_arrays(part)],
             )
             written = {(row[0], row[1]): (row[2], row[3]) for row in cursor.fetchall()}
             for entry in part:
@@ -133,10 +153,8 @@ def add_estimates(entries: Sequence[Entry]) -> list[Stored]:
         return []
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO usage_key (gateway, request_id, state, entry_id, moment)"  # noqa: S608  fixed names
-            f" VALUES {', '.join(['(%s, %s, %s, %s, %s)'] * len(ordered))}"
-            " ON CONFLICT (gateway, request_id) DO NOTHING RETURNING entry_id",
-            [v for entry in ordered for v in (entry.gateway, entry.request_id, "e", entry.id, entry.moment)],
+            f"{_KEYS} ON CONFLICT (gateway, request_id) DO NOTHING RETURNING entry_id",
+            ["e", *_key_arrays(ordered)],
         )
         written = {row[0] for row in cursor.fetchall()}
     return _insert([entry for entry in ordered if entry.id in written])
