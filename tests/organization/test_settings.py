@@ -10,7 +10,6 @@ from django.test import Client
 from audit.models import AuditEntry
 from portal.accounts.models import Person
 from portal.decision.models import Subject
-from portal.organization import views
 from portal.organization.models import Organization
 from portal.organization.selectors import current
 from tests import factories
@@ -89,7 +88,7 @@ def test_auditors_and_operators_read(cast: Cast, browse: Browse) -> None:
 
 def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
     """Set the clock of the page."""
-    monkeypatch.setattr(views.time, "time", lambda: moment.timestamp())
+    monkeypatch.setattr("portal.organization.views.time.time", moment.timestamp)
 
 
 def resets(client: Client, zone: str) -> list[Any]:

@@ -50,7 +50,7 @@ def test_setting_a_price_takes_the_model_off_the_queue(cast: Cast, browse: Brows
     answer = alice.post(NEW, {**VALUES, "reason": "contract"})
     assert answer["Location"] == "/settings/prices/history/?model=house%2Flarge"
     price = Price.objects.get()
-    assert (price.input, price.output, price.cached_input) == (Decimal("1.25"), 10, Decimal("0.125"))
+    assert (price.input, price.output, price.cached_input) == (Decimal("1.25"), Decimal(10), Decimal("0.125"))
     assert (price.cache_write, price.ceiling, price.context_window) == (None, 64_000, None)
     assert not UnpricedModel.objects.exists()
     assert "house/large" in Subject.objects.get(pk="cfg").data["prices"]
