@@ -46,10 +46,15 @@ def binding_parts(binding: str) -> tuple[str, str, str, str]:
 
 
 def amount(metric: str, value: int, currency: str) -> str:
-    """Return an amount: money (whole limits without decimals), or a count."""
-    if metric != Limit.Metric.SPEND:
-        return f"{value:,}"
-    return format_money(value, currency, 0 if value and value % NANO == 0 else 2)
+    """Return an amount that was used or asked for: money, or a count."""
+    return format_money(value, currency) if metric == Limit.Metric.SPEND else f"{value:,}"
+
+
+def limit_amount(metric: str, value: int, currency: str) -> str:
+    """Return the amount of a limit: money without decimals when it is whole."""
+    if metric == Limit.Metric.SPEND and value % NANO == 0:
+        return format_money(value, currency, 0)
+    return amount(metric, value, currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,10 @@ class LimitCheck:
         return amount(self.row.metric, value, self.currency)
 
     @property
+    def _limit(self) -> str:
+        return limit_amount(self.row.metric, self.row.limit, self.currency)
+
+    @property
     def numbers(self) -> str:
         """What was used, held, asked for and left at that moment."""
         row = self.row
@@ -91,10 +100,10 @@ class LimitCheck:
                 "Shared with others. It had room." if row.has_room else "Shared with others. It had no room."
             )
         if row.metric == Limit.Metric.CONCURRENCY:
-            return f"{self._show(row.used)} in flight of {self._show(row.limit)} allowed."
+            return f"{self._show(row.used)} in flight of {self._limit} allowed."
         verb = "spent" if row.metric == Limit.Metric.SPEND else "used"
         held = f", {self._show(row.reserved)} held by calls in flight" if row.reserved else ""
-        text = f"{self._show(row.settled)} {verb} of {self._show(row.limit)}{held}."
+        text = f"{self._show(row.settled)} {verb} of {self._limit}{held}."
         if row.has_room:
             return text
         could = "could cost" if row.metric == Limit.Metric.SPEND else "could use"
@@ -107,7 +116,7 @@ class LimitCheck:
         row, whose = self.row, self.row.label
         if self.is_hidden:
             return f"{whose} has no room left in its {self.name}."
-        limit = self._show(row.limit)
+        limit = self._limit
         if row.requested > row.limit:
             asked = self._show(row.requested)
             return f"This request could need {asked}, more than the whole {self.name} of {whose}, {limit}."
