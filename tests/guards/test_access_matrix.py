@@ -184,6 +184,41 @@ def test_without_a_role_one_is_sent_to_sign_in(
         assert not in_part.content
 
 
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.address)
+def test_what_is_no_form_of_ours_changes_nothing(row: Row, world: World, browsers: dict[str, Client]) -> None:
+    url = address(row, next(iter(things_of(row, world).values())))
+    alice = Client(enforce_csrf_checks=True)
+    alice.cookies = browsers["alice"].cookies
+    assert ask(alice, "POST", url).status_code == 403
+    assert "Load the page again" in body_of(ask(alice, "POST", url))
+    cross = browsers["alice"].post(url, secure=True, headers={"Sec-Fetch-Site": "cross-site"})
+    assert cross.status_code == 403
+    check_headers(cross)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.address)
+def test_a_failure_carries_the_headers_and_tells_nothing(
+    row: Row, world: World, browsers: dict[str, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the secret of the failure")
+
+    monkeypatch.setattr("portal.accounts.middleware.is_over", fail)
+    quiet = browsers["quiet"]
+    quiet.cookies = browsers["alice"].cookies
+    url = address(row, next(iter(things_of(row, world).values())))
+    for htmx in (False, True):
+        answer = ask(quiet, "GET", url, htmx=htmx)
+        assert answer.status_code == 500
+        assert "secret" not in body_of(answer)
+
+
+def test_another_host_is_refused(browsers: dict[str, Client]) -> None:
+    answer = browsers[""].get("/", secure=True, headers={"Host": "evil.example"})
+    assert answer.status_code == 400
+    check_headers(answer)
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_what_needs_no_session(name: str, world: World, browsers: dict[str, Client]) -> None:
     for who, client in (("visitor", browsers[""]), ("person", browsers["bob"])):
