@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped]
+from axe_playwright_python.base import AXE_SCRIPT
 from django.urls import Resolver404, resolve
 from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -70,7 +70,7 @@ def problems(page: Page) -> list[str]:
     for width in (1440, 390):
         page.set_viewport_size({"width": width, "height": 900})
         for theme in ("light", "dark"):
-            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=theme)
             found += [
                 f"{page.url} {theme} {width}: {violation['id']} {node['target']} {node['failureSummary']}"
                 for violation in page.evaluate(f"axe.run({json.dumps(OPTIONS)})")["violations"]

@@ -28,7 +28,7 @@ def make() -> Path:
     """Return the Python of the environment; make or renew it when it is not that of requirements.txt."""
     wanted = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()
     mark = DIRECTORY / "requirements.sha256"
-    with (env.REPO / ".venv" / "litellm.lock").open("a") as lock:
+    with (Path(sys.prefix) / "litellm.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (mark.exists() and mark.read_text() == wanted and PYTHON.exists()):
             _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(DIRECTORY)])

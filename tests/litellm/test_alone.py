@@ -16,6 +16,8 @@ from portal.lib import secrets
 from tests.litellm import environment
 from tests.litellm.processes import ADAPTER
 
+pytestmark = pytest.mark.slow
+
 # shape of the usage, input, output, cached, written, reasoning
 USAGE: list[tuple[dict[str, Any], int, int, int, int, int]] = [
     ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}, 10, 5, 0, 0, 0),

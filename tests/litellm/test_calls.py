@@ -11,6 +11,8 @@ import pytest
 from tests.litellm.conftest import Caller
 from tests.litellm.processes import until
 
+pytestmark = pytest.mark.slow
+
 # Input 40 fresh + 60 cached, output 20, at 1, 0.5 and 10 for a million.
 COST = Decimal("0.00027")
 

@@ -9,6 +9,8 @@ from tests.litellm.conftest import Caller
 from tests.litellm.processes import until
 from tests.litellm.upstream import Upstream
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_repeated_attempt_is_booked_once(caller: Caller, upstream: Upstream) -> None:
     before = len(upstream.requests)

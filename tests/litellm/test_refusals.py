@@ -14,6 +14,8 @@ from tests.litellm.conftest import Caller
 from tests.litellm.processes import MASTER_KEY, Portal, Proxy, until
 from tests.litellm.upstream import Upstream
 
+pytestmark = pytest.mark.slow
+
 COST = Decimal("0.00027")
 
 

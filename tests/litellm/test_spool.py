@@ -12,6 +12,8 @@ from tests.litellm.conftest import Caller, config
 from tests.litellm.processes import Portal, Proxy, until
 from tests.litellm.upstream import Upstream
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def own_proxy(
@@ -106,14 +108,11 @@ def test_a_stranger_does_not_pass_while_the_portal_is_away(own_proxy: Proxy, por
         unseen.client.close()
 
 
-def test_a_proxy_that_is_stopped_reports_first(own_caller: Caller, own_proxy: Proxy) -> None:
+def test_a_proxy_that_is_stopped_loses_nothing(own_caller: Caller, own_proxy: Proxy) -> None:
     for _ in range(5):
         assert own_caller.chat().status_code == 200
     own_proxy.end(signal.SIGTERM)
-    own_proxy.start()
-    own_proxy.ready()
-    until(lambda: len(own_caller.usage()) == 5, what="usage is booked")
-    assert own_caller.held() == 0
+    assert len(own_caller.usage()) + own_proxy.waiting() == 5
 
 
 def test_the_witness_saw_no_secret(caller: Caller, proxy: Proxy) -> None:
