@@ -65,7 +65,7 @@ class Writer:
         for back in range(DAYS, -1, -1):
             day = today - timedelta(days=back)
             weight = _WEEKEND[day.weekday() - 5] if day.weekday() > 4 else 1.0
-            weights[day] = weight * self.chance.uniform(0.86, 1.14) * (self.passed() if back == 0 else 1)
+            weights[day] = weight * self.chance.uniform(0.78, 1.22) * (self.passed() if back == 0 else 1)
         month = {day: weight for day, weight in weights.items() if day.month == today.month}
         rate = plan.month / _REFERENCE
         spent = {day: rate * weight for day, weight in weights.items()}
