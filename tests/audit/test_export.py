@@ -72,3 +72,11 @@ def test_only_those_with_the_right_take_it_away(sealed: Cast, browse: Browse) ->
             assert browse(person).get(f"/audit/export/{kind}/").status_code == 403
         assert "/audit/export/" not in browse(person).get("/audit/").content.decode()
     assert not AuditEntry.objects.filter(action=Action.AUDIT_EXPORTED).exists()
+
+
+def test_the_menu_takes_the_filters_along(sealed: Cast, browse: Browse) -> None:
+    alice = browse(sealed.alice)
+    for headers in ({}, {"HX-Request": "true"}):
+        page = alice.get("/audit/?outcome=refused&before=9&open=3", headers=headers).content.decode()
+        assert 'href="/audit/export/csv/?outcome=refused"' in page
+        assert page.count('id="export"') == 1
