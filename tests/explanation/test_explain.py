@@ -1,7 +1,7 @@
 """`explain` says which checks and limits would decide a call: live, or at another moment from the record."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
@@ -60,7 +60,7 @@ class World:
 
 
 @pytest.fixture
-def world(clean_state: None) -> Iterator[World]:
+def world(clean_state: None) -> World:
     """The world, on real servers."""
     return World()
 

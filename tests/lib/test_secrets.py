@@ -41,7 +41,8 @@ def test_other_texts_are_no_secret(text: str) -> None:
 
 def mutations(secret: str, count: int) -> list[str]:
     """Return so many texts that are almost the secret."""
-    random, found = Random(4711), []
+    random = Random(4711)
+    found: list[str] = []
     while len(found) < count:
         at, letter = random.randrange(len(secret)), random.choice(ALPHABET)
         found.append(

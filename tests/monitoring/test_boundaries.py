@@ -8,7 +8,6 @@ from django.db import OperationalError
 from django.test import Client, override_settings
 
 from portal.accounts.models import Person
-from portal.monitoring import parts
 from tests import factories
 from tests.factories import Cast
 
@@ -47,7 +46,7 @@ def test_a_part_that_fails_leaves_the_others(
         raise error
 
     factories.usage(cast.triage, "12.5")
-    monkeypatch.setattr(parts.selectors, "last_hour", broken)
+    monkeypatch.setattr("portal.monitoring.selectors.last_hour", broken)
     page = browse(cast.alice).get("/")
     text = page.content.decode()
     assert page.status_code == 200
