@@ -143,13 +143,14 @@ class Watch:
         assert self.foreign == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
+    """One for each module: while it lives its event loop holds the thread, and another cannot start."""
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     started = playwright.chromium.launch(executable_path=chromium.find(), args=ARGUMENTS)
     yield started
