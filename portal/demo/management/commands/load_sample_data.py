@@ -10,7 +10,9 @@ from portal.web.commands import PortalCommand
 class Command(PortalCommand):
     """``load_sample_data``: safe to run again."""
 
-    help = "Make the sample organization with a month of usage that ends now; nothing happens when it is there."
+    help = (
+        "Make the sample organization with a month of usage that ends now; nothing happens when it is there."
+    )
 
     def perform(self, **options: Any) -> None:
         """Load it."""
