@@ -16,7 +16,7 @@ from django.utils import timezone
 from portal.decision import configuration, decide, usage, valkey
 from portal.lib import windows
 from portal.lib.uuid7 import uuid7
-from portal.spend import inbox
+from portal.spend import inbox, settled
 from portal.spend.inbox import Entry
 from portal.spend.models import Refusal, UnpricedModel
 
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 BASE = 10**9
 # Of one refusal repeated within a minute, so many are kept one by one; the rest become a count.
 _KEPT_EACH_MINUTE = 20
+_USUAL = timedelta(days=7)  # how far back calls say what is typical
 _REFUSALS_LOCK = 7345004
 
 
@@ -85,6 +86,7 @@ def expire_reservations(batch: int = 500, now_ms: int | None = None) -> int:
     when it arrives.
     """
     config = configuration_in_step()
+    usual: dict[tuple[int, str], settled.Typical | None] = {}
     booked = 0
     while True:
         answer = decide.ask("due", now_ms or "", batch)
@@ -92,7 +94,7 @@ def expire_reservations(batch: int = 500, now_ms: int | None = None) -> int:
         if not rows:
             return booked
         now = timezone.now()
-        entries = [_estimate(row, config, now) for row in rows]
+        entries = [_estimate(row, config, now, usual) for row in rows]
         stored = inbox.add_estimates(entries)
         usage.count(stored, config)
         booked += len(stored)
@@ -103,11 +105,22 @@ def expire_reservations(batch: int = 500, now_ms: int | None = None) -> int:
         )
 
 
-def _estimate(row: list[Any], config: configuration.Configuration, now: datetime) -> Entry:
+def _estimate(
+    row: list[Any],
+    config: configuration.Configuration,
+    now: datetime,
+    usual: dict[tuple[int, str], settled.Typical | None],
+) -> Entry:
+    """Return the estimate for a reservation: what is typical for project and model, at most what was reserved."""
     (_, gateway, request_id, moment, group, project, person, draws, credential, model, price_id) = row[:11]
     hi, lo, thi, tlo, expires = row[11:16]
     at = datetime.fromtimestamp(moment / 1000, UTC)
-    spend, tokens = hi * BASE + lo, thi * BASE + tlo
+    reserved, tokens = hi * BASE + lo, thi * BASE + tlo
+    name = (project, model.decode())
+    if name not in usual:
+        usual[name] = settled.typical(*name, now - _USUAL)
+    like = usual[name] or settled.Typical(tokens, 0, reserved)
+    size = min(like.input_tokens, tokens)
     return Entry(
         id=uuid7(),
         moment=at,
@@ -125,13 +138,13 @@ def _estimate(row: list[Any], config: configuration.Configuration, now: datetime
         price_id=price_id,
         status="ok",
         calls=1,
-        input_tokens=tokens,
+        input_tokens=size,
         cached_input_tokens=0,
         cache_write_tokens=0,
-        output_tokens=0,
+        output_tokens=min(like.output_tokens, tokens - size),
         reasoning_tokens=0,
-        spend=spend,
-        reserved=spend,
+        spend=min(like.spend, reserved),
+        reserved=reserved,
         gateway_cost=None,
         is_late=False,
         is_restated=False,
@@ -194,6 +207,8 @@ def _keep_refusals(found: list[dict[str, Any]]) -> None:
 def _refusal(item: dict[str, Any], decision_id: UUID) -> Refusal:
     checks = [_check(row) for row in item.get("checks") or []]
     failed = [check for check in checks if not check["has_room"]]
+    # Where an enforcing limit refused, one that only observes did not decide.
+    failed = [check for check in failed if check["is_enforced"]] or failed
     binding = max(failed, key=lambda check: check["resets"], default=None)
     return Refusal(
         decision_id=decision_id,
