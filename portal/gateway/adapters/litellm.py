@@ -226,7 +226,7 @@ def _is_text(data: Mapping[str, Any]) -> bool:
     if any(data.get(name) for name in UNSEEN_INPUT) or isinstance(data.get("prompt"), Mapping):
         return False
     return all(
-        part.get("type") is None or part["type"] in TEXT_PARTS
+        part.get("type") is None or str(part["type"]) in TEXT_PARTS
         for name in ("messages", "input", "system", "tools")
         for part in _parts(data.get(name))
     )
