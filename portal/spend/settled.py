@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from django.db import connection
@@ -82,6 +82,33 @@ def sums(scope_keys: Iterable[str], first: date, last: date) -> list[Sum]:
         cursor.execute(_SUMS.format(match=" OR ".join(matches)), parameters)
         # Sums of money outgrow a bigint; they come as exact decimals.
         return [Sum(row[0], row[1], row[2], row[3], int(row[4])) for row in cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class Typical:
+    """What nineteen of twenty calls do not exceed."""
+
+    input_tokens: int
+    output_tokens: int
+    spend: int
+
+
+# Fewer calls than this say nothing about what is typical.
+_ENOUGH = 20
+
+
+def typical(project: int, model: str, since: datetime) -> Typical | None:
+    """Return the 95th percentile of the project's calls to the model since the moment, or None for too few."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*), percentile_disc(0.95) WITHIN GROUP (ORDER BY input_tokens),"
+            " percentile_disc(0.95) WITHIN GROUP (ORDER BY output_tokens),"
+            " percentile_disc(0.95) WITHIN GROUP (ORDER BY spend)"
+            " FROM ledger WHERE project = %s AND model = %s AND moment >= %s AND kind = 'settle'",
+            [project, model, since],
+        )
+        calls, *amounts = cursor.fetchone()
+    return Typical(*amounts) if calls >= _ENOUGH else None
 
 
 def matches(model_filter: str, model: str) -> bool:

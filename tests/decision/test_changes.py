@@ -9,13 +9,13 @@ import pytest
 from django.db import transaction
 
 from portal.accounts.models import Person
-from portal.decision import decide, jobs, publish, rebuild, services, subjects, usage, valkey
+from portal.decision import decide, jobs, publish, rebuild, reservation, services, subjects, usage, valkey
 from portal.decision.decide import Allowed, Refused
-from portal.decision.models import Outbox
+from portal.decision.models import Outbox, Subject
 from portal.gateway.models import Gateway
 from portal.gateway.services import revoke_gateway, rotate_gateway
 from portal.lib.errors import RuleBroken
-from portal.spend import scopes
+from portal.spend import inbox, scopes
 from projects.services import add_member, remove_member, set_project_state
 from tests.decision.world import ACTOR, Booked, World
 from tokens.models import UserToken
@@ -67,7 +67,7 @@ def test_a_revocation_refuses_before_its_commit_and_not_after_its_failure(
 def test_a_deny_mark_outlasts_older_news_and_a_rebuild(world: World) -> None:
     key = f"s:{world.credentials[0].key_id}"
     with transaction.atomic():
-        subject = subjects.Subject.objects.get(pk=key)
+        subject = Subject.objects.get(pk=key)
         subjects.put(key, {**subject.data, "state": "revoked"}, deny="credential_revoked")
         valkey.command("DEL", key)
         valkey.call("put", key, subject.version, json.dumps(subject.data))
@@ -191,7 +191,7 @@ def test_a_released_call_frees_its_minute_and_an_unsent_one_its_day(world: World
     for _ in range(3):
         answer = world.authorize(world.credentials[0], "small", 1, 0)
         assert isinstance(answer, Allowed)
-        held = decide.reservation.decode(answer.reservation_id)
+        held = reservation.decode(answer.reservation_id)
         assert held is not None
         decide.release(held)
         decide.release(held)
@@ -203,15 +203,20 @@ def test_a_renewed_call_reported_after_its_first_term_is_not_late(world: World) 
     answer = world.authorize(world.credentials[0], "small", 1, 0)
     assert isinstance(answer, Allowed)
     world.now += 800_000
-    held = decide.reservation.decode(answer.reservation_id)
+    held = reservation.decode(answer.reservation_id)
     assert held is not None
     assert decide.extend(held, now_ms=world.now) == world.now + 900_000
     world.now += 800_000
     assert jobs.expire_reservations(now_ms=world.now) == 0
-    stored = []
-    real = usage.inbox.add_settlements
+    stored: list[inbox.Stored] = []
+    real = inbox.add_settlements
+
+    def keep(entries: Any) -> list[inbox.Stored]:
+        stored.extend(real(entries))
+        return stored
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(usage.inbox, "add_settlements", lambda entries: stored.extend(real(entries)) or stored)
+        patch.setattr(inbox, "add_settlements", keep)
         assert world.settle(world.held[0], 1, 0).accepted == 1
     assert [row.entry.is_late for row in stored] == [False]
 
@@ -230,7 +235,7 @@ def test_usage_after_an_estimate_finds_its_owner_without_valkey_remembering(worl
 
 def test_usage_older_than_thirty_five_days_and_from_the_future_is_refused_by_itself(world: World) -> None:
     now = datetime.fromtimestamp(world.now / 1000, UTC)
-    owner = {"credential_id": world.credentials[0].key_id}
+    owner: dict[str, Any] = {"credential_id": world.credentials[0].key_id}
     events = [
         usage.Event(0, "old", "small", now - timedelta(days=36), 1, 1, "ok", **owner),
         usage.Event(1, "restated", "small", now - timedelta(days=34), 1, 1, "ok", **owner),
@@ -250,3 +255,45 @@ def test_usage_older_than_thirty_five_days_and_from_the_future_is_refused_by_its
         (5, "invalid"),
     ]
     assert report.duplicates == 0
+
+
+def test_a_clock_that_steps_back_over_midnight_leaves_nothing_held(world: World) -> None:
+    world.set_limit((scopes.ORGANIZATION, "requests", "day", ""), 5)
+    tomorrow = world.now + 86_400_000
+    today, world.now = world.now, tomorrow
+    assert code(world) == "allow"
+    world.now = today
+    assert code(world) == "allow"
+    for held in world.held:
+        decoded = reservation.decode(held.reservation_id)
+        assert decoded is not None
+        decide.release(decoded)
+        held.state = "released"
+    world.now = tomorrow
+    world.check()
+
+
+def test_a_limit_on_each_user_that_comes_back_after_a_rebuild_knows_who_is_in_flight(world: World) -> None:
+    key = (scopes.EACH_USER, "requests", "day", "")
+    world.set_limit(key, 2)
+    assert code(world) == "allow"
+    world.set_limit(key, None)
+    rebuild.rebuild("a test")
+    world.set_limit(key, 2)
+    world.check()
+    assert code(world) == "allow"
+    assert code(world) == "limit_exceeded"
+
+
+def test_an_estimate_is_what_is_typical_and_never_more_than_was_reserved(world: World) -> None:
+    for number in range(20):
+        assert code(world, size=1000) == "allow"
+        world.settle(world.held[-1], 10 + number, 3)
+    jobs.move_usage()
+    for size in (1000, 5):
+        assert code(world, size=size) == "allow"
+    world.now += 901_000
+    assert jobs.expire_reservations(now_ms=world.now) == 2
+    booked = [row.entry for row in inbox.waiting(10)]
+    assert [(entry.input_tokens, entry.output_tokens) for entry in booked] == [(28, 3), (5, 0)]
+    assert [(entry.spend, entry.reserved) for entry in booked] == [(34_000, 1_000_000), (5_000, 5_000)]

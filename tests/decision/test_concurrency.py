@@ -7,9 +7,11 @@ from threading import Event
 from typing import Any
 
 import pytest
+from django.db import transaction
 
-from portal.decision import check, decide, jobs, publish, rebuild, usage, valkey
+from portal.decision import check, decide, jobs, rebuild, state, usage, valkey
 from portal.decision.decide import Allowed, Call, Refused
+from portal.decision.models import Rebuild
 from portal.spend import inbox, scopes
 from portal.spend.models import LedgerRow, Rollup
 from tests.decision.threads import at_once
@@ -221,7 +223,7 @@ def test_usage_that_commits_after_the_snapshot_of_a_rebuild_is_counted_once(worl
     real = inbox.add_settlements
 
     def slow(entries: Any) -> Any:
-        with inbox.transaction.atomic():
+        with transaction.atomic():
             stored = real(entries)
             is_written.set()
             assert is_rebuilt.wait(30)
@@ -236,9 +238,9 @@ def test_usage_that_commits_after_the_snapshot_of_a_rebuild_is_counted_once(worl
         else:
             assert is_written.wait(30)
             # Committed, but not counted before the snapshot.
-            stored = real(
-                [usage._entry(world.gateway, world.event(second, 10, 0), *attribution(world, second))]
-            )
+            entry = usage._entry(world.gateway, world.event(second, 10, 0), *attribution(world, second))
+            assert not isinstance(entry, usage.Rejected)
+            stored = real([entry])
             rebuild.rebuild("a test")
             assert world.counted(["k:o|spend|day|"]) == {"k:o|spend|day|": (10_000, 110_000)}
             usage.count(stored, jobs.configuration_in_step())
@@ -262,15 +264,15 @@ def test_usage_counted_between_the_snapshot_of_a_new_limit_and_its_publishing_is
     for tokens in (1000, 100, 10):
         assert isinstance(world.authorize(world.credentials[0], "small", tokens, 0), Allowed)
     world.settle(world.held[0], 1000, 0)
-    real = publish.state.counter_rows
+    real = state.counter_rows
 
     def meanwhile(found: Any) -> Any:
         # The snapshot has been read; this is booked and counted before the limit is known.
-        monkeypatch.setattr(publish.state, "counter_rows", real)
+        monkeypatch.setattr(state, "counter_rows", real)
         world.settle(world.held[1], 100, 0)
         return real(found)
 
-    monkeypatch.setattr(publish.state, "counter_rows", meanwhile)
+    monkeypatch.setattr(state, "counter_rows", meanwhile)
     world.set_limit((scopes.EACH_USER, "spend", "day", ""), 10**9)
     key = f"k:{scopes.user(world.people[0])}|spend|day|"
     assert world.counted([key]) == {key: (1_100_000, 10_000)}
@@ -315,7 +317,7 @@ def test_a_rebuild_that_was_overtaken_neither_loads_nor_opens(world: World) -> N
 
 def test_two_who_find_the_state_missing_rebuild_it_once(world: World) -> None:
     valkey.command("FLUSHALL")
-    before = rebuild.Rebuild.objects.count()
+    before = Rebuild.objects.count()
     answers = at_once(
         lambda number: decide.authorize(
             world.gateway_secret, Call(world.credentials[0].secret, "small", f"r{number}", 1, None, 1)
@@ -323,7 +325,7 @@ def test_two_who_find_the_state_missing_rebuild_it_once(world: World) -> None:
         range(8),
     )
     assert all(isinstance(answer, Allowed) for answer in answers)
-    assert rebuild.Rebuild.objects.filter(finished__isnull=False).count() == before + 1
+    assert Rebuild.objects.filter(finished__isnull=False).count() == before + 1
 
 
 def test_sums_beyond_a_bigint_stay_exact(world: World) -> None:

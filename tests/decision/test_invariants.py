@@ -105,7 +105,7 @@ class Machine(RuleBasedStateMachine):
         if held.state == "lost" and held.is_booked == "":
             by = "id"  # without its record only the reservation tells whose it was
         tokens = (held.input_tokens, held.output_tokens) if is_exact else used
-        other = {} if by == "id" else {"reservation_id": None}
+        other: dict[str, Any] = {} if by == "id" else {"reservation_id": None}
         was = held.is_booked
         report = self.world.settle(held, *tokens, **other)
         assert (report.accepted, report.duplicates) == ((0, 1) if was == "settle" else (1, 0)), report
@@ -208,7 +208,7 @@ class Machine(RuleBasedStateMachine):
     @rule(project=st.integers(0, 1), group=st.sampled_from([None, 0, 1]))
     def move_project(self, project: int, group: int | None) -> None:
         world = self.world
-        owner = None if group is None else world.groups[group]
+        owner: Any = None if group is None else world.groups[group]
         world.projects[project] = update_project(project=world.projects[project], group=owner, actor=ACTOR)
         world.owner[world.projects[project].pk] = owner and owner.pk
 

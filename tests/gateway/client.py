@@ -5,8 +5,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from jsonschema import Draft202012Validator, FormatChecker
+
 from portal.gateway import http
-from tests.gateway.test_openapi import DOCUMENT, Draft202012Validator, FormatChecker
+from tests.gateway.test_openapi import DOCUMENT
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Client:
             environ["HTTP_AUTHORIZATION"] = f"Bearer {self.secret}"
         environ |= {f"HTTP_{name.upper()}": value for name, value in headers.items()}
         seen: list[Any] = []
-        content = b"".join(http.answer(environ, lambda status, fields: seen.extend([status, fields])))  # type: ignore[arg-type,return-value]
+        content = b"".join(http.answer(environ, lambda status, fields: seen.extend([status, fields])))  # type: ignore[arg-type]
         answer = Answer(int(seen[0].split()[0]), {name.lower(): value for name, value in seen[1]}, content)
         _check(method, path, answer)
         return answer

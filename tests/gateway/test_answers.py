@@ -1,19 +1,20 @@
 """What the Gateway API answers: each endpoint, each status, in the shape it is described in."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from apikeys.services import issue_api_key, revoke_api_key
 from audit.actors import Actor
-from portal.decision import check, jobs, rebuild, services, subjects, valkey
+from portal.decision import check, decide, jobs, rebuild, services, subjects, valkey
 from portal.decision.models import Subject
-from portal.gateway import http
 from portal.lib.errors import Unavailable
 from portal.lib.secrets import generate
 from portal.spend import inbox, scopes
-from portal.spend.models import Limit, LimitAlert, UnpricedModel
+from portal.spend.models import Limit, LimitAlert, ModelAlias, UnpricedModel
 from projects.services import set_project_state, update_project
 from tests.gateway.client import Client
 from tests.gateway.conftest import Scene
@@ -125,7 +126,7 @@ def test_the_checks_before_limits_come_in_their_order(scene: Scene) -> None:
     put = Subject.objects.get(key=f"s:{scene.key.key_id}")
 
     def change(**data: Any) -> None:
-        with subjects.transaction.atomic():
+        with transaction.atomic():
             subjects.put(put.key, {**Subject.objects.get(pk=put.pk).data, **data})
 
     def code(**more: Any) -> str:
@@ -153,11 +154,9 @@ def test_the_checks_before_limits_come_in_their_order(scene: Scene) -> None:
 
 
 def test_a_model_without_ceiling_and_cap_is_unpriced_and_an_alias_is_its_model(scene: Scene) -> None:
-    services.set_price(model="open", input=services.Decimal(1), output=services.Decimal(1), actor=ACTOR)
-    services.add_prices(
-        [], [services.ModelAlias(alias="gateway/open", model="open")], actor=ACTOR, comment=""
-    )
-    with subjects.transaction.atomic():
+    services.set_price(model="open", input=Decimal(1), output=Decimal(1), actor=ACTOR)
+    services.add_prices([], [ModelAlias(alias="gateway/open", model="open")], actor=ACTOR, comment="")
+    with transaction.atomic():
         subjects.put_configuration()
     call = scene.call("no cap", model="gateway/open")
     del call["max_output_tokens"]
@@ -208,7 +207,7 @@ def test_a_mistake_of_ours_is_a_problem_document(scene: Scene, monkeypatch: pyte
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(http.decide, "authorize", broken)
+    monkeypatch.setattr(decide, "authorize", broken)
     answer = scene.client.post("authorize", scene.call())
     assert (answer.status, answer.code) == (500, "internal")
 

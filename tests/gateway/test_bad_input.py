@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from apikeys.services import issue_api_key, revoke_api_key
 from audit.actors import Actor
 from portal.decision import subjects, valkey
+from portal.decision.models import Subject
 from portal.gateway.models import Gateway
 from portal.gateway.services import revoke_gateway
 from portal.lib.secrets import generate
@@ -59,7 +61,8 @@ def test_what_is_not_json_is_malformed_but_only_for_a_known_gateway(scene: Scene
 
 @pytest.mark.parametrize("name", POSTS)
 def test_what_is_no_object_is_invalid(scene: Scene, name: str) -> None:
-    for body in ([], [{}], 1, 1.5, "text", True):
+    wrong: tuple[Any, ...] = ([], [{}], 1, 1.5, "text", True)
+    for body in wrong:
         answer = scene.client.post(name, raw=json.dumps(body).encode())
         assert (answer.status, answer.code) == (422, "invalid")
         assert answer.json["errors"]
@@ -179,7 +182,8 @@ def test_a_wrong_event_is_rejected_and_its_neighbour_accepted(scene: Scene) -> N
 
 
 def test_a_batch_is_one_to_a_thousand_events(scene: Scene) -> None:
-    for events in ([], None, {}, "x", [scene.event(f"e{n}") for n in range(1001)]):
+    wrong: tuple[Any, ...] = ([], None, {}, "x", [scene.event(f"e{n}") for n in range(1001)])
+    for events in wrong:
         answer = scene.client.post("usage", {"events": events})
         assert (answer.status, answer.json["errors"][0]["field"]) == (422, "events")
     assert scene.client.post("usage", {"events": [scene.event("e")], "more": 1}).status == 422
@@ -265,8 +269,8 @@ def test_gateways_that_are_unknown_mutated_or_revoked_answer_alike(scene: Scene)
 
 def test_credentials_that_ended_say_so_only_to_who_knows_the_secret(scene: Scene) -> None:
     expired, expired_secret = issue_api_key(project=scene.project, name="expired", actor=ACTOR)
-    with subjects.transaction.atomic():
-        known = subjects.Subject.objects.get(pk=f"s:{expired.key_id}")
+    with transaction.atomic():
+        known = Subject.objects.get(pk=f"s:{expired.key_id}")
         subjects.put(known.key, {**known.data, "expires": int(timezone.now().timestamp()) - 1})
     revoke_api_key(key=scene.key, actor=ACTOR)
     for secret, key_id, code in (
