@@ -19,7 +19,7 @@ from portal.lib.errors import RuleBroken
 from portal.lib.money import MAX_NANO, decimal_string, to_nano
 from portal.organization.models import Organization
 from portal.spend import inbox
-from portal.spend.models import LedgerRow, Limit, ModelAlias, Price, UnpricedModel
+from portal.spend.models import Limit, ModelAlias, Price, UnpricedModel
 from portal.spend.scopes import Scope
 
 _LIMITS_LOCK = 7345
@@ -147,7 +147,12 @@ def set_price(
     """Add a price for the model, per million tokens, in force from ``effective`` (default: now) on."""
     if not model or len(model) > 200 or "\x00" in model:
         raise RuleBroken("Name the model as the gateway calls it.", field="model")
-    for name, value in (("input", input), ("output", output), ("cached_input", cached_input)):
+    for name, value in (
+        ("input", input),
+        ("output", output),
+        ("cached_input", cached_input),
+        ("cache_write", cache_write),
+    ):
         if value is not None:
             try:
                 if to_nano(value) < 0:
@@ -155,7 +160,7 @@ def set_price(
             except ValueError as error:
                 raise RuleBroken(f"Enter a price per million tokens: {error}.", field=name) from error
     now = timezone.now()
-    if effective is not None and effective < now and LedgerRow.objects.filter(moment__gte=effective).exists():
+    if effective is not None and effective < now and inbox.has_usage(since=effective):
         raise RuleBroken(
             "A price cannot begin before usage that was already priced. Choose a later moment.",
             field="effective",

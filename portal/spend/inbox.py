@@ -197,10 +197,16 @@ def waiting(limit: int) -> list[Stored]:
         return [Stored(row[0], int(row[1]), Entry(*row[2:])) for row in cursor.fetchall()]
 
 
-def has_usage() -> bool:
-    """Whether anything was ever booked."""
+def has_usage(since: datetime | None = None) -> bool:
+    """Whether anything was ever booked, or booked for a moment from ``since`` on."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM usage_key)")
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM usage_inbox WHERE moment >= %(since)s)"
+            " OR EXISTS (SELECT FROM ledger WHERE moment >= %(since)s)"
+            if since
+            else "SELECT EXISTS (SELECT FROM usage_key)",
+            {"since": since},
+        )
         return bool(cursor.fetchone()[0])
 
 
