@@ -90,14 +90,14 @@ class Demo:
         self.process.wait(timeout=120)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     demo = Demo(tmp_path_factory.mktemp("journey") / "data")
     yield demo
     demo.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def proxy(
     litellm_environment: None, portal: Demo, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:

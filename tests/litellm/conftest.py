@@ -87,7 +87,7 @@ def upstream() -> Iterator[Upstream]:
     server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def portal(litellm_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     started = Portal(tmp_path_factory.mktemp("portal") / "data")
     try:
@@ -100,7 +100,7 @@ def portal(litellm_environment: None, tmp_path_factory: pytest.TempPathFactory) 
         started.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def proxy(portal: Portal, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     gateway = portal.ask("gateway", name="litellm")
     directory = tmp_path_factory.mktemp("litellm") / "proxy"
