@@ -76,5 +76,5 @@ chaos: $(READY) ## kill processes under load and compare the books: make chaos S
 	@$(PY) -m tests.chaos --seeds $(SEEDS) $(ARGS)
 
 clean: ## remove .venv and what the tools left; the data in var/ stays
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-litellm build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
