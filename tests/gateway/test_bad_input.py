@@ -196,7 +196,11 @@ def test_a_batch_is_one_to_a_thousand_events(scene: Scene) -> None:
 @given(
     st.sampled_from(POSTS),
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(max_size=20),
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
