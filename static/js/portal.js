@@ -141,6 +141,14 @@
     else $(":scope > .failure", placeOf(event.target))?.remove();
   });
 
+  // htmx: a link that stands outside the list takes the filters along, as the address has them now.
+  const follow = () => {
+    const filters = new URLSearchParams(location.search);
+    filters.delete("cursor");
+    for (const link of document.querySelectorAll("a[data-follows]")) link.search = filters;
+  };
+  for (const name of ["htmx:pushedIntoHistory", "htmx:replacedInHistory"]) document.addEventListener(name, follow);
+
   // htmx: what the server says in HX-Trigger, and the focus after a swap.
   document.addEventListener("toast", ({ detail }) => toast(detail.value));
   document.addEventListener("done", (event) => event.target.closest("dialog")?.close());
