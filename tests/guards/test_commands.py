@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from django.core.management import execute_from_command_line, get_commands
+from django.core.management import ManagementUtility, get_commands
 
 # The command, with what it refuses; empty where there is nothing to refuse.
 COMMANDS = {
@@ -40,9 +40,10 @@ def _stay_connected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def status(*words: str) -> int:
-    """Run a command as manage.py does and return its exit status."""
+    """Run a command as manage.py does, but without setting Django up anew, and return its exit status."""
+    argv = ["manage.py", *words]
     try:
-        execute_from_command_line(["manage.py", *words])
+        ManagementUtility(argv).fetch_command(words[0]).run_from_argv(argv)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
