@@ -1,7 +1,9 @@
 """The sample organization: complete, consistent, made once, and never in somebody else's portal."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from io import StringIO
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from groups.models import Group
 from portal.accounts.models import Person
 from portal.decision import check
 from portal.decision.services import update_organization
+from portal.demo.sample.plan import PROJECTS
+from portal.demo.sample.usage import Writer
 from portal.organization.selectors import current
 from portal.spend.models import LedgerRow, Limit, Price, Refusal
 from portal.spend.selectors import calendar
@@ -62,6 +66,20 @@ def test_the_sample_is_complete_consistent_and_made_once(clean_state: None) -> N
     again = load()
     assert (again["new"], again["calls"]) == (False, 0)
     assert AuditEntry.objects.count() == entries
+
+
+@pytest.mark.parametrize("hour", range(0, 24, 3))
+def test_one_project_has_used_its_limit_up_whatever_the_date(hour: int) -> None:
+    first = datetime(2026, 11, 1, hour, 31, tzinfo=UTC)
+    for moment in (first + timedelta(days=number) for number in range(92)):
+        writer = Writer(moment, "UTC", Random(4711), (), {})
+        for plan in PROJECTS:
+            spent = writer.amounts(plan)
+            today = moment.date()
+            month = sum(amount for day, amount in spent.items() if day.month == today.month)
+            is_used_up = spent[today] >= plan.day_limit or month >= (plan.month_limit or 10**9)
+            assert (moment, plan.code, is_used_up) == (moment, plan.code, plan.code == "fraud-notes")
+            assert min(spent.values()) >= 0
 
 
 def test_a_portal_that_belongs_to_somebody_is_left_alone(clean_state: None) -> None:

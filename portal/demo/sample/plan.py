@@ -59,6 +59,11 @@ class ProjectPlan:
     each_user: int | None = None
     is_paused: bool = False
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the project is meant to have reached its limit."""
+        return self.month_limit is not None and self.month >= self.month_limit
+
 
 SONNET, HAIKU, GPT, MINI = "claude-sonnet-4-5", "claude-haiku-4-5", "gpt-5.1", "gpt-5-mini"
 MISTRAL, EMBED = "mistral-large-2512", "text-embedding-3-large"

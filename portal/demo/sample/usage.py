@@ -22,6 +22,7 @@ DAYS = 31
 # Requests of each hour, in per mille of a day.
 _HOURS = (6, 4, 3, 3, 4, 8, 18, 42, 74, 88, 92, 90, 72, 84, 90, 84, 70, 52, 38, 28, 20, 14, 10, 6)
 _WEEKEND = (0.31, 0.27)
+_BUSIEST = 0.94  # of a limit, where nothing else is planned
 _REFERENCE = 17.3  # what 23.5 days of a month weigh
 # What a call of a cheap model costs beside one of a dear model.
 _SIZE = {MINI: 0.2, HAIKU: 0.4, MISTRAL: 0.4, EMBED: 0}
@@ -70,15 +71,27 @@ class Writer:
         rate = plan.month / _REFERENCE
         spent = {day: rate * weight for day, weight in weights.items()}
         if not plan.is_exact:
-            return spent
+            return self._below_limits(plan, spent, today)
         busy = {day: weight for day, weight in month.items() if (today - day).days >= plan.quiet} or month
-        # A day that has only begun cannot have spent it all.
+        # A day that has only begun cannot have spent it all; on the first of a month the day's limit is what is used.
         share = min(plan.month * busy.get(today, 0) / sum(busy.values()), plan.day_limit * 0.62)
+        if len(month) == 1 and plan.is_used_up:
+            share = plan.day_limit * 1.01
         before = {day: weight for day, weight in busy.items() if day != today}
         rest = plan.month - share if before else 0
         for day in month:
             part = before.get(day, 0) / sum(before.values()) * rest if before else 0
             spent[day] = part if day != today else share if today in busy else 0
+        return spent
+
+    @staticmethod
+    def _below_limits(plan: ProjectPlan, spent: dict[date, float], today: date) -> dict[date, float]:
+        """Return the amounts, less where a month with many working days, or a busy day, would use a limit up."""
+        spent = spent | {today: min(spent[today], plan.day_limit * _BUSIEST)}
+        before = [day for day in spent if day.month == today.month and day != today]
+        if plan.month_limit and (total := sum(spent[day] for day in before)):
+            fits = min(1, (plan.month_limit * _BUSIEST - spent[today]) / total)
+            spent |= {day: spent[day] * fits for day in before}
         return spent
 
     def calls(self, plan: ProjectPlan, project: Project, holders: Sequence[Holder]) -> Iterator[Entry]:
