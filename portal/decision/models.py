@@ -38,9 +38,127 @@ class Rebuild(models.Model):
     finished = models.DateTimeField(null=True)
     subjects = models.BigIntegerField(default=0)
     kept_reservations = models.BigIntegerField(default=0)
+    carried_reservations = models.BigIntegerField(
+        default=0, db_default=0, help_text="Made by Postgres meanwhile."
+    )
+    lost_reservations = models.BigIntegerField(
+        default=0, db_default=0, help_text="Open at the loss and known no more."
+    )
 
     class Meta:
         db_table = "decision_rebuild"
+
+
+class Decider(models.Model):
+    """Who decides: one row, with id 1. See the record of decisions, number 10."""
+
+    class State(models.TextChoices):
+        VALKEY = "valkey", "Valkey decides"
+        MOVING = "moving", "Nobody decides until Valkey surely does not any more"
+        POSTGRES = "postgres", "Postgres decides"
+        RETURNING = "returning", "Postgres decides while Valkey is rebuilt"
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.VALKEY)
+    epoch = models.BigIntegerField(default=0, help_text="Of the rebuild that Valkey decides from.")
+    changed = models.DateTimeField()
+
+    class Meta:
+        db_table = "decision_decider"
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="decision_decider_single")]
+
+
+class Renewer(models.Model):
+    """A web process that may let Valkey go on deciding for a while although Postgres cannot be reached."""
+
+    id = models.UUIDField(primary_key=True)
+    place = models.CharField(max_length=100, help_text="The machine and process namespace.")
+    pid = models.IntegerField()
+    started = models.BigIntegerField(help_text="When the kernel says that the process began.")
+    seen = models.DateTimeField()
+    reached = models.DateTimeField(null=True, help_text="When it last reached Valkey.")
+    acknowledged = models.DateTimeField(
+        null=True, help_text="When it learned, or we, that it renews no more."
+    )
+    open_reservations = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "decision_renewer"
+
+
+class FallbackReservation(models.Model):
+    """A reservation that Postgres made, or learned of, while Valkey could not decide."""
+
+    class State(models.TextChoices):
+        OPEN = "open", "Open"
+        SETTLED = "settled", "Settled"
+        RELEASED = "released", "Released"
+
+    key = models.CharField(max_length=60, primary_key=True, help_text="As in Valkey: r:GATEWAY:HASH.")
+    state = models.CharField(max_length=8, choices=State.choices)
+    fingerprint = models.CharField(max_length=32)
+    moment = models.BigIntegerField(help_text="Milliseconds since 1970.")
+    expires = models.BigIntegerField(help_text="Milliseconds since 1970.")
+    group = models.BigIntegerField(db_column="group_id")
+    project = models.BigIntegerField()
+    person = models.BigIntegerField()
+    draws_on = models.BigIntegerField()
+    credential = models.CharField(max_length=12)
+    model = models.CharField(max_length=512)
+    price = models.BigIntegerField(db_column="price_id")
+    spend = models.BigIntegerField()
+    tokens = models.BigIntegerField()
+    holds = models.JSONField(default=list, help_text="[counter, window, start, metric] of each limit.")
+    request_id = models.CharField(max_length=128)
+    gateway = models.CharField(max_length=12)
+
+    class Meta:
+        db_table = "decision_fallback_reservation"
+        indexes = [
+            models.Index(
+                fields=["expires"], condition=models.Q(state="open"), name="decision_fallback_open_idx"
+            )
+        ]
+
+
+class FallbackCounter(models.Model):
+    """What open reservations hold on one limit while Postgres decides; what is settled is read from the record."""
+
+    key = models.CharField(max_length=900, primary_key=True)
+    start = models.BigIntegerField(default=0)
+    reserved = models.DecimalField(
+        max_digits=30, decimal_places=0, default=0, help_text="Of a minute: this one."
+    )
+    previous = models.DecimalField(
+        max_digits=30, decimal_places=0, default=0, help_text="Of the minute before."
+    )
+
+    class Meta:
+        db_table = "decision_fallback_counter"
+
+
+class Outage(models.Model):
+    """A time in which a server was away and the other one served alone."""
+
+    class Server(models.TextChoices):
+        VALKEY = "valkey", "Valkey"
+        POSTGRES = "postgres", "Postgres"
+
+    id = models.BigAutoField(primary_key=True)
+    server = models.CharField(max_length=8, choices=Server.choices)
+    began = models.DateTimeField()
+    ended = models.DateTimeField(null=True)
+    admitted = models.BigIntegerField(default=0)
+    refused = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "decision_outage"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["server"], condition=models.Q(ended=None), name="decision_outage_open_once"
+            )
+        ]
+        indexes = [models.Index(fields=["-began"], name="decision_outage_began_idx")]
 
 
 class Drift(models.Model):

@@ -8,6 +8,10 @@ from portal.lib import windows
 class Organization(models.Model):
     """The company whose calls the portal governs. There is exactly one row, with id 1."""
 
+    class FailurePolicy(models.TextChoices):
+        CLOSED = "closed", "Refuse"
+        OPEN = "open", "Admit up to an amount"
+
     id = models.SmallIntegerField(primary_key=True, default=1)
     name = models.CharField(max_length=120, default="My organization")
     currency = models.CharField(max_length=3, default="USD", help_text="ISO 4217; fixed by the first usage.")
@@ -19,6 +23,16 @@ class Organization(models.Model):
     )
     token_days_default = models.PositiveSmallIntegerField(default=90)
     token_days_max = models.PositiveSmallIntegerField(default=365)
+    failure_policy = models.CharField(
+        max_length=6,
+        choices=FailurePolicy.choices,
+        default=FailurePolicy.CLOSED,
+        db_default=FailurePolicy.CLOSED,
+        help_text="What gateways do with calls while nobody can decide.",
+    )
+    failure_amount = models.BigIntegerField(
+        default=0, db_default=0, help_text="Open: each gateway may spend so much (nano-units) in one outage."
+    )
 
     class Meta:
         db_table = "organization"
@@ -27,6 +41,9 @@ class Organization(models.Model):
             models.CheckConstraint(
                 condition=models.Q(token_days_default__lte=models.F("token_days_max")),
                 name="organization_token_days",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(failure_amount__gte=0), name="organization_failure_amount"
             ),
         ]
 
