@@ -27,7 +27,6 @@ AUTH_USER_MODEL = "accounts.Person"
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
@@ -44,6 +43,7 @@ INSTALLED_APPS = [
     "portal.organization",
     "portal.spend",
     "portal.credentials",
+    "portal.notifications",
     "portal.decision",
     "groups",
     "projects",

@@ -16,8 +16,8 @@ from django.test import Client
 from audit.actors import Actor
 from groups.models import Group
 from groups.services import create_group
-from portal.accounts.middleware import SEEN, SIGNED_IN
 from portal.accounts.models import Person
+from portal.accounts.sessions import SEEN, SIGNED_IN
 from portal.decision.services import set_price
 from portal.lib.money import to_nano
 from portal.lib.uuid7 import uuid7

@@ -1,6 +1,5 @@
 """The actor of a request, as the audit log wants it."""
 
-import hashlib
 import ipaddress
 
 from django.conf import settings
@@ -8,6 +7,7 @@ from django.http import HttpRequest
 
 from audit.actors import Actor, Target
 from portal.accounts.models import Person
+from portal.accounts.sessions import mark_of
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -57,7 +57,7 @@ def person_label(person: Person) -> str:
 def session_mark(request: HttpRequest) -> str:
     """Return a mark that tells sessions apart without being one."""
     key = request.session.session_key
-    return hashlib.sha256(key.encode()).hexdigest()[:16] if key else ""
+    return mark_of(key) if key else ""
 
 
 def client_address(request: HttpRequest) -> str | None:

@@ -17,7 +17,7 @@ def allauth_settings(environment: Mapping[str, str] | None = None) -> dict[str, 
         "AUTHENTICATION_BACKENDS": ["portal.accounts.backends.IdentityBackend"],
         "LOGIN_URL": "accounts:signin",
         "LOGIN_REDIRECT_URL": "/",
-        "SESSION_ENGINE": "django.contrib.sessions.backends.db",
+        "SESSION_ENGINE": "portal.accounts.sessions",
         "SESSION_SERIALIZER": "django.contrib.sessions.serializers.JSONSerializer",
         # The absolute limit; SignInRequiredMiddleware holds both this and the idle one.
         "SESSION_COOKIE_AGE": 10 * HOUR,

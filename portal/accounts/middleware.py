@@ -10,10 +10,10 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import resolve_url
 
+from portal.accounts.actors import client_address
 from portal.accounts.conf import idle_seconds
+from portal.accounts.sessions import ADDRESS, BROWSER, SEEN, SIGNED_IN
 
-SIGNED_IN = "signed_in"  # session key: when, in seconds since the epoch
-SEEN = "seen"  # session key: the last request, to the minute
 GRAIN = 60  # seconds between two writes of SEEN
 
 
@@ -45,8 +45,10 @@ class SignInRequiredMiddleware(LoginRequiredMiddleware):
 
 
 def start(request: HttpRequest) -> None:
-    """Start the clocks of a session."""
+    """Start the clocks of a session, and note where it began."""
     request.session[SIGNED_IN] = request.session[SEEN] = int(time.time())
+    request.session[ADDRESS] = client_address(request)
+    request.session[BROWSER] = request.headers.get("User-Agent", "")[:300]
 
 
 def is_over(request: HttpRequest) -> bool:

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
@@ -30,6 +31,8 @@ class Person(AbstractBaseUser):
     `portal.accounts.services.person_without_identity`.
     """
 
+    LEFT: ClassVar = [("disabled", "Disabled"), ("deleted", "Deleted")]
+
     password = None  # type: ignore[assignment]  # there is no local sign-in
     last_login = None  # last_sign_in is written with the audit entry
 
@@ -41,6 +44,14 @@ class Person(AbstractBaseUser):
     created = models.DateTimeField(auto_now_add=True)
     last_sign_in = models.DateTimeField(null=True, blank=True)
     session_epoch = models.PositiveIntegerField(default=0)
+    is_guest = models.BooleanField(default=False, db_default=False, help_text="A guest of the tenant.")
+    left = models.DateTimeField(
+        null=True, blank=True, help_text="Since when the directory has the account disabled or deleted."
+    )
+    left_because = models.CharField(max_length=10, default="", db_default="", blank=True, choices=LEFT)
+    seen_in_directory = models.DateTimeField(
+        null=True, blank=True, help_text="When the directory last named the account."
+    )
 
     USERNAME_FIELD = "id"
     EMAIL_FIELD = "email"
@@ -65,6 +76,7 @@ class Person(AbstractBaseUser):
         indexes = [
             models.Index(Lower("name"), "id", name="person_name_index"),
             models.Index(Lower("email"), name="person_email_index"),
+            models.Index(fields=["left"], name="person_left_index", condition=Q(left__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -88,6 +100,35 @@ class Person(AbstractBaseUser):
     def _session_hash(self, secret: str | bytes | None) -> str:
         value = f"{self.pk}:{self.session_epoch}"
         return salted_hmac("portal.accounts.session", value, secret=secret, algorithm="sha256").hexdigest()
+
+
+class Session(AbstractBaseSession):
+    """A browser's session; `portal.accounts.sessions` writes it. Moments are seconds since the epoch."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, null=True, related_name="sessions")
+    mark = models.CharField(max_length=16, default="", help_text="Names the session without being its key.")
+    sid = models.CharField(max_length=200, default="", blank=True, help_text="The session at Microsoft.")
+    started = models.BigIntegerField(null=True)
+    seen = models.BigIntegerField(null=True)
+    address = models.GenericIPAddressField(null=True)
+    browser = models.CharField(max_length=300, default="", blank=True)
+
+    class Meta:
+        db_table = "accounts_session"
+        indexes = [
+            models.Index(fields=["mark"], name="session_mark_index"),
+            models.Index(fields=["sid"], name="session_sid_index", condition=~Q(sid="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.mark
+
+    @classmethod
+    def get_session_store_class(cls):  # type: ignore[no-untyped-def]
+        """Return the engine of this table."""
+        from portal.accounts.sessions import SessionStore
+
+        return SessionStore
 
 
 class RoleGrant(models.Model):

@@ -13,7 +13,7 @@ from portal.accounts.actors import target_of
 from portal.accounts.conf import microsoft
 from portal.accounts.entra.id_token import Claims
 from portal.accounts.graph import DirectoryPerson
-from portal.accounts.models import Person, RoleGrant
+from portal.accounts.models import Person, RoleGrant, Session
 from portal.accounts.policy import GRANTED_ROLES, Role
 from portal.accounts.selectors import roles_granted
 from portal.lib.errors import RuleBroken
@@ -208,6 +208,8 @@ def _record_new(person: Person, actor: Actor) -> None:
 
 
 def _end_sessions(person: Person) -> None:
+    """End all sessions; one that begins at this very moment is caught by the epoch."""
+    Session.objects.filter(person=person).delete()
     Person.objects.filter(pk=person.pk).update(session_epoch=F("session_epoch") + 1)
 
 

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-from django.contrib.sessions.backends.db import SessionStore
-from django.contrib.sessions.models import Session
 from django.test import Client, override_settings
 
 from audit.models import AuditEntry
-from portal.accounts import middleware, services
+from portal.accounts import services, sessions
 from portal.accounts.conf import idle_seconds
-from portal.accounts.models import Person
+from portal.accounts.models import Person, Session
+from portal.accounts.sessions import SessionStore
 from portal.accounts.tasks import clear_sessions
 from tests.accounts.cast import ADMIN, person
 from tests.identity_fixtures import Browser, StandIn, query_of
@@ -112,7 +111,7 @@ def test_sign_out_everywhere(browsers: Callable[[], Browser]) -> None:
 
 @pytest.mark.parametrize(
     ("key", "setting"),
-    [(middleware.SEEN, "SESSION_IDLE_SECONDS"), (middleware.SIGNED_IN, "SESSION_COOKIE_AGE")],
+    [(sessions.SEEN, "SESSION_IDLE_SECONDS"), (sessions.SIGNED_IN, "SESSION_COOKIE_AGE")],
 )
 def test_session_ends_at_its_limit(client: Client, db: None, key: str, setting: str) -> None:
     client.force_login(person(role="auditor"))

@@ -4,12 +4,11 @@ import re
 from collections.abc import Callable
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
 
 from audit.models import AuditEntry
-from portal.accounts.models import Person
+from portal.accounts.models import Person, Session
 from portal.decision.models import Subject
 from portal.lib import secrets
 from tests import factories
