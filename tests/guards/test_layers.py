@@ -12,7 +12,7 @@ ROWS = {
     "portal.web": 0,
     "audit": 1,
     "portal.accounts": 2, "portal.organization": 2,
-    "portal.spend": 3, "portal.credentials": 3,
+    "portal.spend": 3, "portal.credentials": 3, "portal.notifications": 3,
     "portal.decision": 4,
     "groups": 5,
     "projects": 6,
