@@ -1,6 +1,9 @@
-"""Issue and revoke API keys."""
+"""Issue, change, suspend and revoke API keys."""
 
+from collections.abc import Iterable
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -12,15 +15,34 @@ from audit.services import record
 from portal.accounts.models import Person
 from portal.credentials import digests
 from portal.decision import subjects
+from portal.decision.services import set_limit
 from portal.lib.errors import RuleBroken
 from portal.lib.names import checked_name
+from portal.lib.networks import checked_networks
 from portal.organization.selectors import current as current_organization
+from portal.spend import scopes
 from projects.models import Project
+
+Cause = ApiKey.Cause
 
 
 def target_of(key: ApiKey) -> Target:
     """Return the key as the audit log names it: never its secret."""
     return Target("api_key", key.key_id, f"{key.name} ({key.hint})")
+
+
+def label_of(key: ApiKey) -> str:
+    """Return how a refusal names the key."""
+    return f"API key {key.name}"
+
+
+def life_of(days: int | None) -> timedelta:
+    """Return how long a secret made now is valid, by default as the organization says."""
+    policy = current_organization()
+    life = policy.token_days_default if days is None else days
+    if not 1 <= life <= policy.token_days_max:
+        raise RuleBroken(f"Choose 1 to {policy.token_days_max} days.", field="days")
+    return timedelta(days=life)
 
 
 @transaction.atomic(durable=True)
@@ -29,7 +51,14 @@ def issue_api_key(
     project: Project,
     name: str,
     days: int | None = None,
+    never_expires: bool = False,
     owner: Person | None = None,
+    deputy: Person | None = None,
+    allowed_models: list[str] | None = None,
+    networks: list[str] | None = None,
+    names_users: bool = False,
+    daily_limit: Decimal | None = None,
+    monthly_limit: Decimal | None = None,
     actor: Actor,
     reason: str = "",
 ) -> tuple[ApiKey, str]:
@@ -37,13 +66,6 @@ def issue_api_key(
     project = Project.objects.select_for_update().get(pk=project.pk)
     if project.state == Project.State.ARCHIVED:
         raise RuleBroken(f"{project.name} is archived. Restore it before issuing keys.")
-    name = checked_name(name)
-    if ApiKey.objects.active().filter(project=project, name=name).exists():
-        raise RuleBroken(f"{project.name} has an active key named {name}. Choose another name.", field="name")
-    policy = current_organization()
-    life = policy.token_days_default if days is None else days
-    if not 1 <= life <= policy.token_days_max:
-        raise RuleBroken(f"Choose 1 to {policy.token_days_max} days.", field="days")
     issued = digests.issue("api_key")
     key = ApiKey.objects.create(
         key_id=issued.key_id,
@@ -51,53 +73,185 @@ def issue_api_key(
         digest=issued.digest,
         hint=issued.hint,
         created_by=actor.display,
-        expires=timezone.now() + timedelta(days=life),
+        expires=None if never_expires else timezone.now() + life_of(days),
         project=project,
-        name=name,
+        name=_free_name(project, name),
         owner=owner,
+        deputy=_checked_deputy(owner, deputy),
+        allowed_models=allowed_models or None,
+        networks=checked_networks(networks),
+        names_users=names_users,
     )
-    _publish(key, "active")
-    record(
+    publish(key)
+    given = {field: getattr(key, field) for field in _CHANGEABLE}
+    _record(
         Action.API_KEY_ISSUED,
-        actor=actor,
-        target=target_of(key),
-        project=project.pk,
-        group=project.group_id,
-        changes={"name": (None, name), "expires": (None, key.expires), "owner": (None, owner and str(owner))},
-        comment=reason,
+        key,
+        {field: (None, _shown(value)) for field, value in given.items() if value}
+        | {"expires": (None, key.expires)},
+        actor,
+        reason,
     )
+    for window, amount in (("day", daily_limit), ("month", monthly_limit)):
+        if amount is not None:
+            set_limit(
+                scope_key=scopes.credential(key.key_id),
+                label=label_of(key),
+                metric="spend",
+                window=window,
+                amount=amount,
+                target=target_of(key),
+                project=project.pk,
+                group=project.group_id,
+                actor=actor,
+            )
     return key, issued.secret
 
 
+@transaction.atomic(durable=True)
+def update_api_key(*, key: ApiKey, version: int, actor: Actor, reason: str = "", **fields: Any) -> ApiKey:
+    """Change name, owner, deputy, allowed models, addresses or whether the key names its users.
+
+    Refused when somebody else has changed the key since ``version``.
+    """
+    key = locked(key)
+    if key.revoked:
+        raise RuleBroken("This key is revoked; nothing about it can be changed.")
+    if key.version != version:
+        raise RuleBroken("Somebody else has changed this key meanwhile. Compare and save again.")
+    if unknown := fields.keys() - set(_CHANGEABLE):
+        raise TypeError(f"a key has no {', '.join(sorted(unknown))} to change")
+    if "name" in fields:
+        fields["name"] = _free_name(key.project, fields["name"], key)
+    if "allowed_models" in fields:
+        fields["allowed_models"] = fields["allowed_models"] or None
+    if "networks" in fields:
+        fields["networks"] = checked_networks(fields["networks"])
+    _checked_deputy(fields.get("owner", key.owner), fields.get("deputy", key.deputy))
+    changes = {
+        field: (_shown(getattr(key, field)), _shown(value))
+        for field, value in fields.items()
+        if getattr(key, field) != value
+    }
+    if not changes:
+        return key
+    for field, value in fields.items():
+        setattr(key, field, value)
+    key.version += 1
+    key.save(update_fields=[*fields, "version"])
+    publish(key)
+    if "name" in changes:
+        subjects.relabel(scopes.credential(key.key_id), label_of(key))
+    _record(Action.API_KEY_CHANGED, key, changes, actor, reason)
+    return key
+
+
 def revoke_api_key(*, key: ApiKey, actor: Actor, reason: str = "") -> ApiKey:
-    """Revoke the key for good; the very next call with it is refused."""
+    """Revoke the key for good, with every secret it has; the very next call with it is refused."""
     with subjects.denying(), transaction.atomic(durable=True):
-        key = ApiKey.objects.select_for_update(of=("self",)).select_related("project").get(pk=key.pk)
+        key = locked(key)
         if key.revoked:
             return key
         key.revoked = timezone.now()
         key.save(update_fields=["revoked"])
-        _publish(key, "revoked")
-        record(
-            Action.API_KEY_REVOKED,
-            actor=actor,
-            target=target_of(key),
-            project=key.project_id,
-            group=key.project.group_id,
-            changes={"revoked": (None, key.revoked)},
-            comment=reason,
-        )
+        publish(key)
+        _record(Action.API_KEY_REVOKED, key, {"revoked": (None, key.revoked)}, actor, reason)
     return key
 
 
-def _publish(key: ApiKey, state: str) -> None:
+def revoke_api_keys(*, keys: Iterable[ApiKey], actor: Actor, reason: str = "") -> list[ApiKey]:
+    """Revoke several, each for itself; return those that were not revoked before."""
+    return [revoke_api_key(key=key, actor=actor, reason=reason) for key in keys if key.revoked is None]
+
+
+def suspend_api_key(*, key: ApiKey, reason: str, cause: str = Cause.BY_HAND, actor: Actor) -> ApiKey:
+    """Switch the key off for the time being; the very next call with it is refused."""
+    with subjects.denying(), transaction.atomic():
+        key = locked(key)
+        if key.revoked:
+            raise RuleBroken("This key is revoked, which is final.")
+        if key.suspended:
+            return key
+        key.suspended, key.suspended_for, key.cause = timezone.now(), reason[:300], cause
+        _save_suspension(key)
+        _record(Action.API_KEY_SUSPENDED, key, {"suspended": (None, key.suspended)}, actor, reason)
+    return key
+
+
+def resume_api_key(*, key: ApiKey, actor: Actor, reason: str = "") -> ApiKey:
+    """End a suspension, whatever caused it."""
+    with transaction.atomic():
+        key = locked(key)
+        if key.revoked:
+            raise RuleBroken("This key is revoked, which is final.")
+        if key.suspended is None:
+            return key
+        before = key.suspended
+        key.suspended, key.suspended_for, key.cause = None, "", Cause.NONE
+        key.resumed = timezone.now()
+        _save_suspension(key)
+        _record(Action.API_KEY_RESUMED, key, {"suspended": (before, None)}, actor, reason)
+    return key
+
+
+def locked(key: ApiKey) -> ApiKey:
+    """Return the key as it is now, and let nobody else change it before the transaction ends."""
+    keys = ApiKey.objects.select_for_update(of=("self",)).select_related("project", "owner", "deputy")
+    return keys.get(pk=key.pk)
+
+
+def publish(key: ApiKey) -> None:
+    """Write what the decision must know of the key, in the current transaction."""
     subjects.put_credential(
         key_id=key.key_id,
         kind="api_key",
         pepper_id=key.pepper_id,
         digest=bytes(key.digest),
-        state=state,
+        state=key.state,
         expires=key.expires,
         project=key.project_id,
+        models=key.allowed_models,
+        networks=key.networks,
         user=key.name,
+    )
+
+
+_CHANGEABLE = ("name", "owner", "deputy", "allowed_models", "networks", "names_users")
+
+
+def _shown(value: Any) -> Any:
+    return str(value) if isinstance(value, Person) else value
+
+
+def _free_name(project: Project, name: str, key: ApiKey | None = None) -> str:
+    name = checked_name(name)
+    others = ApiKey.objects.current().filter(project=project, name=name)
+    if (others.exclude(pk=key.pk) if key else others).exists():
+        raise RuleBroken(f"{project.name} has an active key named {name}. Choose another name.", field="name")
+    return name
+
+
+def _checked_deputy(owner: Person | None, deputy: Person | None) -> Person | None:
+    if deputy is not None and deputy == owner:
+        raise RuleBroken("Choose somebody else than the owner, or nobody.", field="deputy")
+    return deputy
+
+
+def _save_suspension(key: ApiKey) -> None:
+    key.version += 1
+    key.save(update_fields=["suspended", "suspended_for", "cause", "resumed", "version"])
+    publish(key)
+
+
+def _record(
+    action: Action, key: ApiKey, changes: dict[str, tuple[Any, Any]], actor: Actor, reason: str
+) -> None:
+    record(
+        action,
+        actor=actor,
+        target=target_of(key),
+        project=key.project_id,
+        group=key.project.group_id,
+        changes=changes,
+        comment=reason,
     )

@@ -27,6 +27,15 @@ class Action(models.TextChoices):
     PRICES_IMPORTED = "prices.imported", "imported prices into"
     STATE_REBUILT = "decision.rebuilt", "rebuilt the decision state of"
 
+    REQUEST_MADE = "request.made", "asked for"
+    REQUEST_APPROVED = "request.approved", "approved the request"
+    REQUEST_DECLINED = "request.declined", "declined the request"
+    REQUEST_WITHDRAWN = "request.withdrawn", "withdrew the request"
+    REQUEST_EXPIRED = "request.expired", "let expire the request"
+    REQUEST_OVERTAKEN = "request.overtaken", "did nothing, for it was changed since, about the request"
+    APPROVAL_POLICY_CHANGED = "approval_policy.changed", "changed"
+    LIMIT_RETURNED = "limit.returned", "ended a raised limit of"
+
     AUDIT_EXPORTED = "audit.exported", "exported entries of"
     USAGE_EXPORTED = "usage.exported", "exported the usage of"
 
@@ -42,8 +51,16 @@ class Action(models.TextChoices):
     GROUP_EXCLUDED = "group.excluded", "took a group's access to"
 
     TOKEN_ISSUED = "token.issued", "issued the user token"
+    TOKEN_CHANGED = "token.changed", "changed the user token"
+    TOKEN_SUSPENDED = "token.suspended", "suspended the user token"
+    TOKEN_RESUMED = "token.resumed", "resumed the user token"
     TOKEN_REVOKED = "token.revoked", "revoked the user token"
     API_KEY_ISSUED = "api_key.issued", "issued the API key"
+    API_KEY_CHANGED = "api_key.changed", "changed the API key"
+    API_KEY_ROTATED = "api_key.rotated", "gave another secret to the API key"
+    API_KEY_OVERLAP_ENDED = "api_key.overlap_ended", "ended the previous secret of the API key"
+    API_KEY_SUSPENDED = "api_key.suspended", "suspended the API key"
+    API_KEY_RESUMED = "api_key.resumed", "resumed the API key"
     API_KEY_REVOKED = "api_key.revoked", "revoked the API key"
     GATEWAY_REGISTERED = "gateway.registered", "registered the gateway"
     GATEWAY_ROTATED = "gateway.rotated", "gave another secret to the gateway"

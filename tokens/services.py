@@ -1,6 +1,9 @@
-"""Issue and revoke user tokens."""
+"""Issue, change, suspend and revoke user tokens."""
 
+from collections.abc import Iterable
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -11,17 +14,27 @@ from audit.services import record
 from portal.accounts.models import Person
 from portal.credentials import digests
 from portal.decision import subjects
+from portal.decision.services import set_limit
 from portal.lib.errors import RuleBroken
 from portal.lib.names import checked_name
+from portal.lib.networks import checked_networks
 from portal.organization.selectors import current as current_organization
+from portal.spend import scopes
 from projects.models import Project
 from projects.services import group_of, may_hold_tokens
 from tokens.models import UserToken
+
+Cause = UserToken.Cause
 
 
 def target_of(token: UserToken) -> Target:
     """Return the token as the audit log names it: never its secret."""
     return Target("user_token", token.key_id, f"{token.name} of {token.person} ({token.hint})")
+
+
+def label_of(token: UserToken) -> str:
+    """Return how a refusal names the token."""
+    return f"User token {token.name}"
 
 
 def days_allowed(days: int | None) -> int:
@@ -41,6 +54,10 @@ def issue_token(
     person: Person,
     name: str = "",
     days: int | None = None,
+    allowed_models: list[str] | None = None,
+    networks: list[str] | None = None,
+    daily_limit: Decimal | None = None,
+    monthly_limit: Decimal | None = None,
     actor: Actor,
     reason: str = "",
 ) -> tuple[UserToken, str]:
@@ -54,7 +71,6 @@ def issue_token(
         raise RuleBroken(f"{person} is not a member of {project.name}. Add them first.", field="person")
     life = days_allowed(days)
     issued = digests.issue("user_token")
-    group = group_of(project, person)
     token = UserToken.objects.create(
         key_id=issued.key_id,
         pepper_id=issued.pepper_id,
@@ -65,53 +81,194 @@ def issue_token(
         project=project,
         person=person,
         name=checked_name(name or "User token"),
-        group=group,
+        group=group_of(project, person),
+        allowed_models=allowed_models or None,
+        networks=checked_networks(networks),
     )
-    _publish(token, "active")
+    publish(token)
+    given = {"models": token.allowed_models, "addresses": token.networks}
     record(
         Action.TOKEN_ISSUED,
         actor=actor,
         target=target_of(token),
         project=project.pk,
         group=project.group_id,
-        changes={"person": (None, str(person)), "expires": (None, token.expires)},
+        changes={"person": (None, str(person)), "expires": (None, token.expires)}
+        | {what: (None, value) for what, value in given.items() if value},
         comment=reason,
     )
+    for window, amount in (("day", daily_limit), ("month", monthly_limit)):
+        if amount is not None:
+            set_limit(
+                scope_key=scopes.credential(token.key_id),
+                label=label_of(token),
+                metric="spend",
+                window=window,
+                amount=amount,
+                target=target_of(token),
+                project=project.pk,
+                group=project.group_id,
+                actor=actor,
+            )
     return token, issued.secret
+
+
+@transaction.atomic(durable=True)
+def update_token(
+    *,
+    token: UserToken,
+    version: int,
+    name: str,
+    allowed_models: list[str] | None,
+    networks: list[str] | None,
+    actor: Actor,
+    reason: str = "",
+) -> UserToken:
+    """Change what a token may do; refused when somebody else has changed it since ``version``."""
+    token = _locked(token)
+    if token.revoked:
+        raise RuleBroken("This token is revoked; nothing about it can be changed.")
+    if token.version != version:
+        raise RuleBroken("Somebody else has changed this token meanwhile. Compare and save again.")
+    after = {
+        "name": checked_name(name),
+        "allowed_models": allowed_models or None,
+        "networks": checked_networks(networks),
+    }
+    changes = {
+        field: (getattr(token, field), value)
+        for field, value in after.items()
+        if getattr(token, field) != value
+    }
+    for field, value in after.items():
+        setattr(token, field, value)
+    token.version += 1
+    token.save(update_fields=[*after, "version"])
+    if changes:
+        publish(token)
+        _record(Action.TOKEN_CHANGED, token, changes, actor, reason)
+    return token
 
 
 def revoke_token(*, token: UserToken, actor: Actor, reason: str = "") -> UserToken:
     """Revoke the token for good; the very next call with it is refused."""
     with subjects.denying(), transaction.atomic(durable=True):
-        token = UserToken.objects.select_for_update().select_related("project", "person").get(pk=token.pk)
+        token = _locked(token)
         if token.revoked:
             return token
         token.revoked = timezone.now()
         token.save(update_fields=["revoked"])
-        _publish(token, "revoked")
-        record(
-            Action.TOKEN_REVOKED,
-            actor=actor,
-            target=target_of(token),
-            project=token.project_id,
-            group=token.project.group_id,
-            changes={"revoked": (None, token.revoked)},
-            comment=reason,
-        )
+        publish(token)
+        _record(Action.TOKEN_REVOKED, token, {"revoked": (None, token.revoked)}, actor, reason)
     return token
 
 
-def _publish(token: UserToken, state: str) -> None:
+def revoke_tokens(*, tokens: Iterable[UserToken], actor: Actor, reason: str = "") -> list[UserToken]:
+    """Revoke several, each for itself; return those that were not revoked before."""
+    return [
+        revoke_token(token=token, actor=actor, reason=reason) for token in tokens if token.revoked is None
+    ]
+
+
+def suspend_token(*, token: UserToken, reason: str, cause: str = Cause.BY_HAND, actor: Actor) -> UserToken:
+    """Switch the token off for the time being; the very next call with it is refused."""
+    with subjects.denying(), transaction.atomic():
+        return _suspend(_locked(token), reason, cause, actor)
+
+
+def resume_token(*, token: UserToken, actor: Actor, reason: str = "") -> UserToken:
+    """End a suspension, whatever caused it. One whose person is disabled stays suspended."""
+    with transaction.atomic():
+        token = _locked(token)
+        if not token.person.is_active:
+            raise RuleBroken(f"{token.person} is disabled. Their tokens stay suspended.")
+        return _resume(token, actor, reason)
+
+
+def suspend_tokens_of(person: Person, *, reason: str, actor: Actor) -> int:
+    """Suspend every token of a person who was disabled or left; return how many that were active before."""
+    with subjects.denying(), transaction.atomic():
+        held = UserToken.objects.current().filter(person=person, suspended__isnull=True)
+        found = list(_locking().filter(pk__in=held.values("pk")).order_by("pk"))
+        for token in found:
+            _suspend(token, reason, Cause.PERSON, actor)
+    return len(found)
+
+
+def resume_tokens_of(person: Person, *, reason: str = "", actor: Actor) -> int:
+    """Resume what `suspend_tokens_of` has suspended, nothing that was suspended otherwise; return how many."""
+    with transaction.atomic():
+        held = UserToken.objects.filter(person=person, revoked__isnull=True, cause=Cause.PERSON)
+        found = list(_locking().filter(pk__in=held.values("pk")).order_by("pk"))
+        for token in found:
+            _resume(token, actor, reason)
+    return len(found)
+
+
+def publish(token: UserToken) -> None:
+    """Write what the decision must know of the token, in the current transaction."""
     subjects.put_credential(
         key_id=token.key_id,
         kind="user_token",
         pepper_id=token.pepper_id,
         digest=bytes(token.digest),
-        state=state,
+        state=token.state,
         expires=token.expires,
         project=token.project_id,
         person=token.person_id,
         draws_on=token.group_id,
         is_member=may_hold_tokens(token.project, token.person),
+        models=token.allowed_models,
+        networks=token.networks,
         user=token.person.email or token.person.name,
+    )
+
+
+def _locking() -> Any:
+    return UserToken.objects.select_for_update(of=("self",)).select_related("project", "person")
+
+
+def _locked(token: UserToken) -> UserToken:
+    return _locking().get(pk=token.pk)
+
+
+def _suspend(token: UserToken, reason: str, cause: str, actor: Actor) -> UserToken:
+    if token.revoked:
+        raise RuleBroken("This token is revoked, which is final.")
+    if token.suspended and token.cause != Cause.UNUSED:
+        return token
+    token.suspended, token.suspended_for, token.cause = timezone.now(), reason[:300], cause
+    token.version += 1
+    token.save(update_fields=["suspended", "suspended_for", "cause", "resumed", "version"])
+    publish(token)
+    _record(Action.TOKEN_SUSPENDED, token, {"suspended": (None, token.suspended)}, actor, reason)
+    return token
+
+
+def _resume(token: UserToken, actor: Actor, reason: str) -> UserToken:
+    if token.revoked:
+        raise RuleBroken("This token is revoked, which is final.")
+    if token.suspended is None:
+        return token
+    before = token.suspended
+    token.suspended, token.suspended_for, token.cause = None, "", Cause.NONE
+    token.resumed = timezone.now()
+    token.version += 1
+    token.save(update_fields=["suspended", "suspended_for", "cause", "resumed", "version"])
+    publish(token)
+    _record(Action.TOKEN_RESUMED, token, {"suspended": (before, None)}, actor, reason)
+    return token
+
+
+def _record(
+    action: Action, token: UserToken, changes: dict[str, tuple[Any, Any]], actor: Actor, reason: str
+) -> None:
+    record(
+        action,
+        actor=actor,
+        target=target_of(token),
+        project=token.project_id,
+        group=token.project.group_id,
+        changes=changes,
+        comment=reason,
     )

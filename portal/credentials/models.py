@@ -1,18 +1,34 @@
 """What every credential has, whoever holds it: a person, a service or a gateway."""
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+
+EXPIRING_DAYS = 14
 
 
 class CredentialQuerySet(models.QuerySet[Any]):
     """Credentials by their state now."""
 
+    def current(self) -> "CredentialQuerySet":
+        """Return those that are neither revoked nor expired; they may be suspended."""
+        return self.filter(Q(expires__isnull=True) | Q(expires__gt=timezone.now()), revoked__isnull=True)
+
     def active(self) -> "CredentialQuerySet":
         """Return those that would pass the credential checks at this moment."""
-        return self.filter(Q(expires__isnull=True) | Q(expires__gt=timezone.now()), revoked__isnull=True)
+        return self.current()
+
+
+class CallCredentialQuerySet(CredentialQuerySet):
+    """Credentials of calls by their state now."""
+
+    def active(self) -> "CallCredentialQuerySet":
+        """Return those that would pass the credential checks at this moment."""
+        return self.current().filter(suspended__isnull=True)  # type: ignore[return-value]
 
 
 class Credential(models.Model):
@@ -28,19 +44,80 @@ class Credential(models.Model):
     revoked = models.DateTimeField(null=True, blank=True)
     last_used = models.DateTimeField(null=True, blank=True, help_text="Accurate to a minute.")
 
-    objects = CredentialQuerySet.as_manager()
+    objects: ClassVar[Any] = CredentialQuerySet.as_manager()
 
     class Meta:
         abstract = True
 
     @property
+    def is_suspended(self) -> bool:
+        """Whether it is switched off for the time being; only credentials of calls can be."""
+        return False
+
+    @property
     def status(self) -> str:
-        """``active``, ``expiring`` (within 14 days), ``expired`` or ``revoked``."""
+        """``active``, ``expiring`` (within 14 days), ``expired``, ``suspended`` or ``revoked``."""
+        now = timezone.now()
         if self.revoked is not None:
             return "revoked"
-        if self.expires is None:
-            return "active"
-        left = self.expires - timezone.now()
-        if left.total_seconds() <= 0:
+        if self.expires is not None and self.expires <= now:
             return "expired"
-        return "expiring" if left.days < 14 else "active"
+        if self.is_suspended:
+            return "suspended"
+        soon = now + timedelta(days=EXPIRING_DAYS)
+        return "expiring" if self.expires is not None and self.expires < soon else "active"
+
+
+class CallCredential(Credential):
+    """A credential of calls. Revoking is final; suspending can be undone, by what suspended it."""
+
+    class Cause(models.TextChoices):
+        """What suspended it, and so what may end that."""
+
+        NONE = "", "Not suspended"
+        BY_HAND = "by_hand", "By hand"
+        PERSON = "person", "Its person was disabled or left"
+        UNUSED = "unused", "Unused for too long"
+
+    suspended = models.DateTimeField(null=True, blank=True)
+    suspended_for = models.CharField(max_length=300, default="", db_default="", blank=True)
+    cause = models.CharField(max_length=8, choices=Cause.choices, default="", db_default="", blank=True)
+    resumed = models.DateTimeField(
+        null=True, blank=True, help_text="When its last suspension ended; unused time counts from here."
+    )
+    allowed_models = ArrayField(
+        models.CharField(max_length=200),
+        null=True,
+        blank=True,
+        help_text="Empty: every model that the project allows.",
+    )
+    networks = ArrayField(
+        models.CharField(max_length=50), null=True, blank=True, help_text="CIDR blocks. Empty: from anywhere."
+    )
+    last_used_from = models.CharField(max_length=45, default="", db_default="", blank=True)
+    last_used_gateway = models.CharField(max_length=12, default="", db_default="", blank=True)
+    version = models.PositiveIntegerField(
+        default=1, db_default=1, help_text="Grows with every change made by people."
+    )
+
+    objects: ClassVar[Any] = CallCredentialQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it is switched off for the time being."""
+        return self.suspended is not None
+
+    @property
+    def state(self) -> str:
+        """The state as the decision knows it, which compares the expiry itself."""
+        if self.revoked is not None:
+            return "revoked"
+        return "suspended" if self.suspended is not None else "active"
+
+    @property
+    def last_four(self) -> str:
+        """The last characters of the secret, by which people tell credentials apart."""
+        return self.hint[-4:]
