@@ -108,7 +108,7 @@ class FallbackReservation(models.Model):
     price = models.BigIntegerField(db_column="price_id")
     spend = models.BigIntegerField()
     tokens = models.BigIntegerField()
-    holds = models.JSONField(default=list, help_text="[counter, window, start, metric] of each limit.")
+    used_tokens = models.BigIntegerField(default=0, help_text="What a settled call really used.")
     request_id = models.CharField(max_length=128)
     gateway = models.CharField(max_length=12)
 
@@ -119,22 +119,6 @@ class FallbackReservation(models.Model):
                 fields=["expires"], condition=models.Q(state="open"), name="decision_fallback_open_idx"
             )
         ]
-
-
-class FallbackCounter(models.Model):
-    """What open reservations hold on one limit while Postgres decides; what is settled is read from the record."""
-
-    key = models.CharField(max_length=900, primary_key=True)
-    start = models.BigIntegerField(default=0)
-    reserved = models.DecimalField(
-        max_digits=30, decimal_places=0, default=0, help_text="Of a minute: this one."
-    )
-    previous = models.DecimalField(
-        max_digits=30, decimal_places=0, default=0, help_text="Of the minute before."
-    )
-
-    class Meta:
-        db_table = "decision_fallback_counter"
 
 
 class Outage(models.Model):
