@@ -162,7 +162,10 @@ def note_missing(*, group: Group, actor: Actor) -> None:
 
 def _publish_access(projects: Collection[int], people: Collection[int]) -> None:
     """Note on the people's tokens in the projects whether they still have access there."""
-    held = Subject.objects.filter(key__startswith="s:", data__project__in=projects, data__person__in=people)
+    key_ids = Person.objects.filter(pk__in=people, tokens__project__in=projects).values_list(
+        "tokens__key_id", flat=True
+    )
+    held = Subject.objects.filter(key__in=[f"s:{key_id}" for key_id in key_ids]).order_by("key")
     for subject in held:
         project, person = subject.data["project"], subject.data["person"]
         is_member = (

@@ -43,6 +43,7 @@ app.conf.beat_schedule = {
     "drain the outbox": _every("decision.drain_outbox", 5),
     "check limits": _every("decision.check_limits", 60),
     "note last use": _every("decision.note_last_use", 60),
+    "refresh standings": _every("projects.refresh_standings", 5),
     "make partitions": _every("spend.make_partitions", 3600),
     "look up directory": _every("groups.look_up_members", 900),
     # At a time of day, not at an interval: that would begin anew whenever beat starts.
@@ -52,7 +53,7 @@ app.conf.beat_schedule = {
         "options": {"expires": 3600},
     },
 }
-app.autodiscover_tasks(["portal.accounts", "portal.spend", "portal.decision", "groups"])
+app.autodiscover_tasks(["portal.accounts", "portal.spend", "portal.decision", "groups", "projects"])
 
 
 @worker_init.connect

@@ -2,10 +2,12 @@
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 
 from groups.models import Group
+from portal.spend.models import Total
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -33,6 +35,7 @@ class Project(models.Model):
         blank=True,
         help_text="Empty: every model that has a price.",
     )
+    tags = ArrayField(models.CharField(max_length=40), default=list, db_default=[], blank=True)
     created = models.DateTimeField(auto_now_add=True)
 
     objects = ProjectQuerySet.as_manager()
@@ -46,9 +49,47 @@ class Project(models.Model):
                 condition=Q(state__in=["active", "paused", "archived"]), name="project_state_known"
             ),
         ]
+        indexes = [
+            GinIndex(fields=["tags"], name="project_tags_idx"),
+            models.Index(fields=["name", "id"], name="project_name_idx"),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class ProjectStanding(models.Model):
+    """What lists sort and filter by, kept by `projects.standing`. Amounts in nano-units; a page reads them anew."""
+
+    project = models.OneToOneField(
+        Project, on_delete=models.CASCADE, primary_key=True, related_name="standing"
+    )
+    day = models.DateField(help_text="The local day that `today` means.")
+    today = Total()
+    month = Total()
+    day_limit = models.BigIntegerField(null=True)
+    month_limit = models.BigIntegerField(null=True)
+    share = models.IntegerField(help_text="Per mille used of the fullest spend limit; -1 without one.")
+    tokens = models.IntegerField(help_text="User tokens that work.")
+    keys = models.IntegerField(help_text="API keys that work.")
+    last_used = models.DateTimeField(help_text="The beginning of 1970: never.")
+    group_name = models.CharField(max_length=120)
+    owner_name = models.CharField(max_length=200, help_text="The first owner.")
+    stale_from = models.DateTimeField()
+
+    class Meta:
+        db_table = "project_standing"
+        indexes = [
+            models.Index(fields=["today", "project"], name="project_standing_today_idx"),
+            models.Index(fields=["month", "project"], name="project_standing_month_idx"),
+            models.Index(fields=["share", "project"], name="project_standing_share_idx"),
+            models.Index(fields=["tokens", "project"], name="project_standing_tokens_idx"),
+            models.Index(fields=["keys", "project"], name="project_standing_keys_idx"),
+            models.Index(fields=["last_used", "project"], name="project_standing_used_idx"),
+            models.Index(fields=["group_name", "project"], name="project_standing_group_idx"),
+            models.Index(fields=["owner_name", "project"], name="project_standing_owner_idx"),
+            models.Index(fields=["stale_from"], name="project_standing_stale_idx"),
+        ]
 
 
 class Membership(models.Model):

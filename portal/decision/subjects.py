@@ -15,6 +15,8 @@ from portal.lib.errors import Unavailable
 from portal.lib.money import to_nano
 from portal.organization.selectors import current as current_organization
 from portal.spend.models import Limit, ModelAlias, Price
+from portal.spend.scopes import Scope
+from portal.spend.touched import touch
 
 # A deny mark outlives every transaction and no crash for long.
 DENY_SECONDS = 300
@@ -73,6 +75,7 @@ def put_credential(
 
     ``state`` is ``active``, ``revoked`` or ``suspended``; ``networks`` are CIDR blocks, ``user`` is for display.
     """
+    touch([project])
     put(
         f"s:{key_id}",
         {
@@ -107,6 +110,7 @@ def put_project(
     *, pk: int, code: str, name: str, state: str, group: int | None, models: list[str] | None
 ) -> None:
     """Write what the decision must know of a project; ``state`` is ``active``, ``paused`` or ``archived``."""
+    touch([pk])
     put(
         f"p:{pk}",
         {"code": code, "name": name, "state": state, "group": group, "models": models},
@@ -125,6 +129,9 @@ def put_gateway(*, key_id: str, pepper_id: int, digest: bytes, state: str, name:
 
 def put_limits(scope_key: str, label: str) -> None:
     """Write the limits of a scope as they are now; ``label`` is how a refusal names the scope."""
+    scope = Scope(scope_key)
+    if scope.code == "project" and scope.project is not None:
+        touch([scope.project])
     rows = Limit.objects.filter(scope_key=scope_key).order_by("metric", "window", "model")
     limits = [
         [limit.metric, limit.window, limit.model, limit.mode, *divmod(limit.amount, 10**9)] for limit in rows

@@ -254,6 +254,8 @@ _MOVE = f"""
             cached_input_tokens = r.cached_input_tokens + excluded.cached_input_tokens,
             output_tokens = r.output_tokens + excluded.output_tokens,
             spend = r.spend + excluded.spend
+    ), touched AS (
+        INSERT INTO spend_touched (project) SELECT DISTINCT project FROM booked
     )
     SELECT count(*) FROM booked
 """  # noqa: S608  fixed names

@@ -15,7 +15,8 @@ from typing import Any, Generic, TypeVar
 
 from django.core import signing
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import F, Field, Model, Q, QuerySet
+from django.db.models import F, Field, Func, Model, Q, QuerySet, TextField, Value
+from django.db.models.lookups import GreaterThan, LessThan
 
 T = TypeVar("T")
 
@@ -82,7 +83,8 @@ def _keys(rows: QuerySet[Any] | Sequence[Any], order: Sequence[str]) -> list[_Ke
     names = list(order)
     model = rows.model if isinstance(rows, QuerySet) else None
     if model is not None and not {name.lstrip("-") for name in names} & {"pk", model._meta.pk.name}:
-        names.append("pk")
+        # In the direction of what comes before it: then one index serves the whole order.
+        names.append("-pk" if names and names[-1].startswith("-") else "pk")
     return [
         _Key(name.lstrip("-"), name.startswith("-"), model is None or _may_be_null(model, name.lstrip("-")))
         for name in names
@@ -119,8 +121,21 @@ def _of_queryset(
     return list(rows.order_by(*ordering)[: size + 1])
 
 
+class _Row(Func):
+    """Several values as one, compared from the first on."""
+
+    template = "ROW(%(expressions)s)"
+    output_field = TextField()
+
+
 def _beyond(keys: list[_Key], values: list[Any], is_backward: bool) -> Q:
     """Return the condition for the rows strictly after the values, or before them when going backward."""
+    directions = {key.is_descending for key in keys}
+    if len(directions) == 1 and not any(key.is_nullable for key in keys):
+        # One comparison of rows, which an index over the keys answers wherever the page begins.
+        side = LessThan if directions != {is_backward} else GreaterThan
+        place = _Row(*(F(key.name) for key in keys))
+        return Q(side(place, _Row(*(Value(value) for value in values))))
     condition = Q()
     for key, value in reversed(list(zip(keys, values, strict=True))):
         if value is None:
