@@ -96,6 +96,7 @@ class Call:
     max_output_tokens: int | None = None
     n: int = 1
     client_ip: str | None = None
+    user: str | None = None  # an e-mail address, for keys that may name their user
 
 
 def read_rows(packed: bytes) -> list[Row]:
@@ -186,9 +187,14 @@ def _address_bits(address: str | None) -> str:
 
 
 def fingerprint(call: Call, key_id: str, model: str) -> str:
-    """Return what must be the same when a request id is sent again: credential, model and amounts."""
-    parts = (key_id, model, call.input_tokens, call.input_bytes, call.max_output_tokens, call.n)
+    """Return what must be the same when a request id is sent again: credential, model, amounts and user."""
+    parts = (key_id, model, call.input_tokens, call.input_bytes, call.max_output_tokens, call.n, call.user)
     return hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
+
+
+def user_key(email: str) -> str:
+    """Return an e-mail address as users are named by it: letters of any case are alike."""
+    return email.strip().lower()
 
 
 def digest_arguments(secret: str) -> tuple[str, str]:
@@ -249,6 +255,7 @@ def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> 
             str(decision_id),
             settings.REFUSAL_STREAM_LENGTH,
             call.client_ip or "",
+            user_key(call.user or ""),
         )
 
     answer = in_step(attempt)

@@ -5,10 +5,11 @@
 -- Keys (all on one primary):
 --   meta          {epoch, configuration version}; absent after a loss of data: then nothing is decided
 --   s:ID  p:PK  w:ID   credential, project, gateway       d:KEY   a deny mark: code|version it waits for
+--   n:PK          the users of a project by e-mail, for keys that name their user ('' -> version)
 --   l:SCOPE       the limits of a scope                   k:SCOPE|METRIC|WINDOW|MODEL  a counter
 --   r:GATEWAY:H   a reservation, later its tombstone      x       open reservations by expiry
 --   a:SEQ         a usage row already counted             refused refusals on their way to Postgres
---   seen          last use: ID -> seconds|gateway|address   cfg, cfgv  the configuration and its version
+--   seen          last use: ID, of its previous secret ID~ -> seconds|gateway|address   cfg, cfgv  the configuration and its version
 --   rebuilding    the epoch of a rebuild under way
 --   watch, watched  who is about to publish new limits, and the usage rows counted meanwhile
 --
@@ -61,14 +62,31 @@ local function listed(list, model)
   return false
 end
 
-local function digest_matches(record, peppers, digests)
+local function digest_matches(pepper, digest, peppers, digests)
   -- Both sides are HMACs under a secret pepper: their comparison tells an attacker nothing about the secret.
   local i = 0
   for number in string.gmatch(peppers, '%d+') do
-    if tonumber(number) == record[2] and string.sub(digests, i * 64 + 1, i * 64 + 64) == record[3] then return true end
+    if tonumber(number) == pepper and string.sub(digests, i * 64 + 1, i * 64 + 64) == digest then return true end
     i = i + 1
   end
   return false
+end
+
+-- Which secret of a credential it is: '' the current one, '~' the previous one while both are valid, else nil.
+local function secret_of(s, peppers, digests, now)
+  if digest_matches(s[2], s[3], peppers, digests) then return '' end
+  if s[14] and now < s[16] * 1000 and digest_matches(s[14], s[15], peppers, digests) then return '~' end
+  return nil
+end
+
+-- A key that may name its user: the call is that person's. False when there is no such user, or more than one.
+local function name_user(s, user)
+  if s[17] ~= 1 or user == '' then return true end
+  local packed = redis.call('HGET', 'n:' .. s[7], user)
+  if not packed then return false end
+  local named = cmsgpack.unpack(packed)
+  s[8], s[13] = named[1], named[2]
+  return true
 end
 
 -- The limits that apply to a call, each with the scope whose counter it uses. A row that names a user replaces the
@@ -255,13 +273,13 @@ local function address_allowed(networks, bits)
 end
 
 -- The checks before limits, in the order of the contract: the first that fails is the answer.
-local function checks(id, model, priced, bits, now)
+local function checks(id, model, priced, bits, now, user)
   local got = redis.call('MGET', 's:' .. id, 'd:s:' .. id)
   if not got[1] then return 'credential_unknown' end
   local s = cmsgpack.unpack(got[1])
   local code = refuse_credential(got[2], s, now)
   if code then return code, s end
-  if s[10] ~= 1 then return 'not_a_member', s end
+  if s[10] ~= 1 or not name_user(s, user) then return 'not_a_member', s end
   if not address_allowed(s[12], bits) then return 'address_not_allowed', s end
   got = redis.call('MGET', 'p:' .. s[7], 'd:p:' .. s[7])
   local p = got[1] and cmsgpack.unpack(got[1])
@@ -275,7 +293,7 @@ local function gateway_known(id, peppers, digests)
   local got = redis.call('MGET', 'w:' .. id, 'd:w:' .. id)
   if not got[1] or got[2] then return nil end
   local w = cmsgpack.unpack(got[1])
-  if w[4] ~= 'active' or not digest_matches(w, peppers, digests) then return nil end
+  if w[4] ~= 'active' or not digest_matches(w[2], w[3], peppers, digests) then return nil end
   return w
 end
 
@@ -292,7 +310,7 @@ end
 -- ARGV: 1 now ms or '' · 2 configuration version · 3-8 start and end of day, week, month · 9 gateway id · 10 pepper
 -- numbers · 11 gateway digests · 12 credential id · 13 credential digests · 14 reservation key · 15 request id ·
 -- 16 fingerprint · 17 model · 18 price id, 0 = unpriced · 19-20 spend · 21-22 tokens · 23 address bits · 24 TTL ms ·
--- 25 decision id · 26 length of the refusal stream · 27 address
+-- 25 decision id · 26 length of the refusal stream · 27 address · 28 user
 local function authorize(_, A)
   local m = meta()
   if not m then return {'rebuild'} end
@@ -307,12 +325,13 @@ local function authorize(_, A)
   end
   starts.minute = math.floor(now / 60000) * 60
   local priced = A[18] ~= '0'
-  local code, s, p = checks(A[12], A[17], priced, A[23], now)
-  if not s or not digest_matches(s, A[10], A[13]) then code, s, p = 'credential_unknown', nil, nil end
+  local code, s, p = checks(A[12], A[17], priced, A[23], now, A[28])
+  local which = s and secret_of(s, A[10], A[13], now)
+  if not which then code, s, p = 'credential_unknown', nil, nil end
   if not code and not serves(w, s[7]) then code = 'project_inactive' end
   local refusal = {id = A[25], at = now, gateway = A[9], request = A[15], credential = s and A[12] or '', model = A[17],
     project = s and s[7] or 0, group = p and p[3] or 0, person = s and s[8] or 0, hi = A[19], lo = A[20]}
-  if s then redis.call('HSET', 'seen', A[12], math.floor(now / 1000) .. '|' .. A[9] .. '|' .. A[27]) end
+  if s then redis.call('HSET', 'seen', A[12] .. which, math.floor(now / 1000) .. '|' .. A[9] .. '|' .. A[27]) end
   if code then
     refusal.code = code
     log_refusal(A[26], refusal)
@@ -371,8 +390,8 @@ local function explain(_, A)
   end
   local got = redis.call('GET', 's:' .. A[9])
   local s = got and cmsgpack.unpack(got)
-  if not s or (A[11] ~= '' and not digest_matches(s, A[10], A[11])) then return {'no', 'credential_unknown', now} end
-  local code, _, p = checks(A[9], A[12], A[13] ~= '0', A[18] or '', now)
+  if not s or (A[11] ~= '' and not secret_of(s, A[10], A[11], now)) then return {'no', 'credential_unknown', now} end
+  local code, _, p = checks(A[9], A[12], A[13] ~= '0', A[18] or '', now, '')
   local call = {group = p and p[3] or 0, project = s[7], person = s[8], draws = s[9], credential = A[9], model = A[12]}
   local limits = gather(call)
   load_counters(limits, starts)
@@ -525,7 +544,9 @@ local function pack_subject(key, version, d)
   local kind = string.sub(key, 1, 1)
   if kind == 's' then
     return {version, d.pepper, d.digest, d.kind, d.state, d.expires or 0, d.project, d.person or 0, d.draws_on or 0,
-      d.is_member and 1 or 0, d.models or false, d.networks or false, d.user or ''}
+      d.is_member and 1 or 0, d.models or false, d.networks or false, d.user or '',
+      d.previous and d.previous[1] or false, d.previous and d.previous[2] or '', d.previous and d.previous[3] or 0,
+      d.names_users and 1 or 0}
   elseif kind == 'p' then
     return {version, d.state, d.group or 0, d.models or false, d.name, d.code}
   end
@@ -533,6 +554,10 @@ local function pack_subject(key, version, d)
 end
 
 local function newer(key, version)
+  if string.sub(key, 1, 2) == 'n:' then
+    local held = redis.call('HGET', key, '')
+    return not held or tonumber(held) < version
+  end
   local old = record_of(key)
   return not old or old[1] < version
 end
@@ -547,13 +572,21 @@ local function mark_version(mark)
   return mark and tonumber(string.match(mark, '|(%d+)$')) or 0
 end
 
+local function put_users(key, version, d)
+  redis.call('DEL', key)
+  redis.call('HSET', key, '', version)
+  for user, named in pairs(d.users) do redis.call('HSET', key, user, cmsgpack.pack(named)) end
+end
+
 -- Write subjects; an older version never replaces a newer one. A deny mark goes when the version it was set for, or
 -- a later one, has come. ARGV: triples of key, version, JSON
 local function put(_, A)
   for n = 1, #A, 3 do
     local version, mark = tonumber(A[n + 1]), 'd:' .. A[n]
     if newer(A[n], version) then
-      redis.call('SET', A[n], cmsgpack.pack(pack_subject(A[n], version, decode(A[n + 2]))))
+      local d = decode(A[n + 2])
+      if string.sub(A[n], 1, 2) == 'n:' then put_users(A[n], version, d)
+      else redis.call('SET', A[n], cmsgpack.pack(pack_subject(A[n], version, d))) end
       local held = redis.call('GET', mark)
       if held and mark_version(held) <= version then redis.call('DEL', mark) end
     end

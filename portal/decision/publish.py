@@ -21,7 +21,7 @@ def publish(keys: Iterable[str]) -> None:
     Safe to repeat and to race: an older version never replaces a newer one.
     """
     subjects = list(Subject.objects.filter(key__in=set(keys)))
-    plain = [subject for subject in subjects if subject.key[:2] in ("s:", "p:", "w:")]
+    plain = [subject for subject in subjects if subject.key[:2] in ("s:", "p:", "w:", "n:")]
     if plain:
         valkey.call("put", *(part for row in plain for part in (row.key, row.version, json.dumps(row.data))))
     for subject in subjects:

@@ -143,7 +143,7 @@ def _derived_keys() -> Iterator[list[Any]]:
     cursor: Any = b"0"
     while True:
         cursor, keys = valkey.command("SCAN", cursor, "COUNT", 1000)
-        derived = [key for key in keys if key[:2] in (b"k:", b"l:", b"s:", b"p:", b"w:")]
+        derived = [key for key in keys if key[:2] in (b"k:", b"l:", b"s:", b"p:", b"w:", b"n:")]
         if derived:
             yield derived
         if cursor in (b"0", 0, "0"):

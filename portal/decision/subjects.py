@@ -1,6 +1,6 @@
 """Write the fact sheets of the decision, in the transaction of the change they belong to."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
@@ -70,10 +70,14 @@ def put_credential(
     models: list[str] | None = None,
     networks: list[str] | None = None,
     user: str = "",
+    previous: tuple[int, bytes, datetime] | None = None,
+    names_users: bool = False,
 ) -> None:
     """Write what the decision must know of a user token or API key.
 
     ``state`` is ``active``, ``revoked`` or ``suspended``; ``networks`` are CIDR blocks, ``user`` is for display.
+    ``previous`` is the secret before the last rotation, which stays valid until a deadline: pepper, digest, deadline.
+    ``names_users`` lets the call name the person it is made for (see `put_named_users`).
     """
     touch([project])
     put(
@@ -91,6 +95,10 @@ def put_credential(
             "models": models,
             "networks": [_bits(network) for network in networks] if networks else None,
             "user": user,
+            "previous": [previous[0], bytes(previous[1]).hex(), int(previous[2].timestamp())]
+            if previous
+            else None,
+            "names_users": names_users,
         },
         deny=None if state == "active" else f"credential_{state}",
     )
@@ -116,6 +124,14 @@ def put_project(
         {"code": code, "name": name, "state": state, "group": group, "models": models},
         deny=None if state == "active" else "project_inactive",
     )
+
+
+def put_named_users(project_pk: int, users: Mapping[str, tuple[int, str]]) -> None:
+    """Write whom a project's keys may name: (person, display name) by e-mail address in lower case.
+
+    An address that two people share must not be there: a call that names it is refused.
+    """
+    put(f"n:{project_pk}", {"users": {email: list(named) for email, named in users.items()}})
 
 
 def put_gateway(*, key_id: str, pepper_id: int, digest: bytes, state: str, name: str) -> None:

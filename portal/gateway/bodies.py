@@ -150,8 +150,7 @@ def read_call(body: dict[str, Any]) -> Call:
     input_tokens, input_bytes = reader.whole("input_tokens"), reader.whole("input_bytes")
     max_output_tokens, n = reader.whole("max_output_tokens"), reader.whole("n")
     client_ip = reader.text("client_ip", most=64)
-    # Checked for form; honoured only for keys that are trusted to name their user, of which there are none yet.
-    reader.text("user")
+    user = reader.text("user")
     reader.flag("stream")
     reader.done()
     if reader.errors:
@@ -165,6 +164,7 @@ def read_call(body: dict[str, Any]) -> Call:
         max_output_tokens=max_output_tokens,
         n=max(1, n or 1),
         client_ip=client_ip,
+        user=user,
     )
 
 
