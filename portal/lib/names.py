@@ -2,12 +2,14 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from portal.lib.errors import RuleBroken
 
 _CODE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 # Words that stand in addresses where a code could: /projects/new/.
-_TAKEN = frozenset({"new", "export"})
+_TAKEN = frozenset({"new", "export", "import", "bulk"})
+MOST_TAGS = 12
 
 
 def checked_code(code: str) -> str:
@@ -36,3 +38,14 @@ def checked_name(name: str, *, field: str = "name", most: int = 120) -> str:
     if not name.isprintable():
         raise RuleBroken("Use characters that can be printed.", field=field)
     return name
+
+
+def checked_tags(tags: Iterable[str]) -> list[str]:
+    """Return the tags in small letters, each once and sorted, or raise RuleBroken saying what is wrong."""
+    found = sorted({" ".join(tag.split()).lower() for tag in tags} - {""})
+    for tag in found:
+        if len(tag) > 40 or not tag.isprintable() or "," in tag:
+            raise RuleBroken(f"“{tag[:60]}” is no tag. Use up to 40 characters without a comma.", field="tags")
+    if len(found) > MOST_TAGS:
+        raise RuleBroken(f"Use at most {MOST_TAGS} tags.", field="tags")
+    return found
