@@ -42,6 +42,8 @@ app.conf.beat_schedule = {
     "move refusals": _every("decision.move_refusals", 2),
     "drain the outbox": _every("decision.drain_outbox", 5),
     "check limits": _every("decision.check_limits", 60),
+    "send mail": _every("notifications.send_mail", 5),
+    "send webhooks": _every("notifications.send_webhooks", 5),
     "note last use": _every("decision.note_last_use", 60),
     "refresh standings": _every("projects.refresh_standings", 5),
     "make partitions": _every("spend.make_partitions", 3600),
@@ -53,7 +55,7 @@ app.conf.beat_schedule = {
         "options": {"expires": 3600},
     },
 }
-app.autodiscover_tasks(["portal.accounts", "portal.spend", "portal.decision", "groups", "projects"])
+app.autodiscover_tasks(["portal.accounts", "portal.spend", "portal.notifications", "portal.decision", "groups", "projects"])
 
 
 @worker_init.connect

@@ -150,6 +150,41 @@ def broker_url(url: str = "") -> str:
     return f"redis+socket://{parts.path}?virtual_host={dict(parse_qsl(parts.query)).get('db', '0')}"
 
 
+def email(url: str = "") -> dict[str, Any]:
+    """Django's settings of outgoing mail from `smtp://user:password@host:587` and the like.
+
+    `smtp` upgrades with STARTTLS unless `?tls=none`, `smtps` is TLS from the start, `file:///directory` writes a
+    file for each mail, `console:` prints it. Empty: nothing is mailed, people read their alerts in the portal.
+    """
+    parts = urlsplit(url)
+    backend = "django.core.mail.backends.{}.EmailBackend"
+    if not url:
+        return {"HAS_MAIL": False, "EMAIL_BACKEND": backend.format("dummy")}
+    if parts.scheme == "file":
+        return {
+            "HAS_MAIL": True,
+            "EMAIL_BACKEND": backend.format("filebased"),
+            "EMAIL_FILE_PATH": unquote(parts.path),
+        }
+    if parts.scheme == "console":
+        return {"HAS_MAIL": True, "EMAIL_BACKEND": backend.format("console")}
+    tls = dict(parse_qsl(parts.query)).get("tls", "starttls")
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or tls not in ("starttls", "none"):
+        raise Misconfigured("PORTAL_EMAIL_URL looks like smtp://user:password@host:587 or smtps://host:465.")
+    is_tls = parts.scheme == "smtps"
+    return {
+        "HAS_MAIL": True,
+        "EMAIL_BACKEND": backend.format("smtp"),
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or (465 if is_tls else 587),
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": is_tls,
+        "EMAIL_USE_TLS": not is_tls and tls == "starttls",
+        "EMAIL_TIMEOUT": 5,
+    }
+
+
 def embedded_urls(directory: Path) -> dict[str, str]:
     """Addresses of the embedded servers of a data directory, whether they run or not."""
     stored = read(directory)

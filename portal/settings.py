@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from portal import env
 from portal.accounts.conf import allauth_settings
+from portal.notifications.conf import notification_settings
 from portal.web.conf import security_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -111,3 +112,4 @@ LOGGING = {
 
 globals().update(allauth_settings())
 globals().update(security_settings(PORTAL_BASE_URL))
+globals().update(notification_settings(PORTAL_BASE_URL))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.db import transaction
 
 from portal.accounts.models import Person
@@ -97,7 +98,7 @@ def _write(drafts: Sequence[Draft]) -> int:
 
 
 def _to_person(message: Message, person: int, address: str) -> Delivery:
-    if address:
+    if address and settings.HAS_MAIL:
         return Delivery(message=message, channel=Delivery.Channel.EMAIL, person_id=person)
     return Delivery(
         message=message,
