@@ -18,6 +18,7 @@ from portal.lib.errors import RuleBroken
 from portal.lib.names import checked_code, checked_name
 from portal.spend import scopes
 from projects.models import GroupAccess, Membership, Project
+from projects.selectors import people_who_may_hold_tokens
 
 
 def label_of(project: Project) -> str:
@@ -185,6 +186,7 @@ def _add(project: Project, person: Person, role: str, actor: Actor, reason: str 
     membership.role = role
     membership.save(update_fields=["role"])
     _republish_membership(project, person, is_member=True)
+    republish_named_users(project)
     record(
         Action.MEMBER_ADDED,
         actor=actor,
@@ -195,6 +197,24 @@ def _add(project: Project, person: Person, role: str, actor: Actor, reason: str 
         comment=reason,
     )
     return membership
+
+
+def publish_named_users(project: Project) -> None:
+    """Write whom the keys of the project may name in a call: its people by e-mail, in the current transaction.
+
+    An address that two of them share names nobody.
+    """
+    people: dict[str, list[tuple[int, str]]] = {}
+    for person in people_who_may_hold_tokens(project).exclude(email=""):
+        people.setdefault(person.email.lower(), []).append((person.pk, person.name))
+    users = {email: found[0] for email, found in people.items() if len(found) == 1}
+    subjects.put_named_users(project.pk, users)
+
+
+def republish_named_users(project: Project) -> None:
+    """Write them anew where a key of the project names its users."""
+    if Subject.objects.filter(pk=f"n:{project.pk}").exists():
+        publish_named_users(project)
 
 
 def _republish_membership(project: Project, person: Person, *, is_member: bool) -> None:
@@ -228,6 +248,7 @@ def remove_member(*, project: Project, person: Person, actor: Actor, reason: str
         role = membership.role
         membership.delete()
         _republish_membership(project, person, is_member=may_hold_tokens(project, person))
+        republish_named_users(project)
         record(
             Action.MEMBER_REMOVED,
             actor=actor,
@@ -250,6 +271,7 @@ def admit_group(*, project: Project, group: Group, actor: Actor, reason: str = "
             group_memberships__group=group, tokens__project=project
         ).distinct():
             _republish_membership(project, person, is_member=True)
+        republish_named_users(project)
         record(
             Action.GROUP_ADMITTED,
             actor=actor,
@@ -271,6 +293,7 @@ def exclude_group(*, project: Project, group: Group, actor: Actor, reason: str =
         holders = Person.objects.filter(group_memberships__group=group, tokens__project=project).distinct()
         for person in holders:
             _republish_membership(project, person, is_member=may_hold_tokens(project, person))
+        republish_named_users(project)
         record(
             Action.GROUP_EXCLUDED,
             actor=actor,
