@@ -89,6 +89,12 @@ class ApiKey(CallCredential):
     @property
     def previous(self) -> tuple[int, bytes, datetime] | None:
         """The older secret as the decision knows it: pepper, digest, and until when it works."""
-        if self.rotating_until is None or self.previous_digest is None or self.previous_pepper_id is None:
+        until = self.previous_until
+        if (
+            until is None
+            or until <= timezone.now()
+            or not self.previous_digest
+            or not self.previous_pepper_id
+        ):
             return None
-        return self.previous_pepper_id, bytes(self.previous_digest), self.rotating_until
+        return self.previous_pepper_id, bytes(self.previous_digest), until

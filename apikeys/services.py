@@ -16,12 +16,13 @@ from portal.accounts.models import Person
 from portal.credentials import digests
 from portal.decision import subjects
 from portal.decision.services import set_limit
-from portal.lib.errors import RuleBroken
+from portal.lib.errors import RuleBroken, refuse_if_changed
 from portal.lib.names import checked_name
 from portal.lib.networks import checked_networks
 from portal.organization.selectors import current as current_organization
 from portal.spend import scopes
 from projects.models import Project
+from projects.services import publish_named_users
 
 Cause = ApiKey.Cause
 
@@ -84,7 +85,7 @@ def issue_api_key(
     )
     publish(key)
     given = {field: getattr(key, field) for field in _CHANGEABLE}
-    _record(
+    note(
         Action.API_KEY_ISSUED,
         key,
         {field: (None, _shown(value)) for field, value in given.items() if value}
@@ -109,18 +110,19 @@ def issue_api_key(
 
 
 @transaction.atomic(durable=True)
-def update_api_key(*, key: ApiKey, version: int, actor: Actor, reason: str = "", **fields: Any) -> ApiKey:
+def update_api_key(
+    *, key: ApiKey, seen: dict[str, Any] | None = None, actor: Actor, reason: str = "", **fields: Any
+) -> ApiKey:
     """Change name, owner, deputy, allowed models, addresses or whether the key names its users.
 
-    Refused when somebody else has changed the key since ``version``.
+    Refused when the key is no longer as ``seen`` (None: whatever it is).
     """
     key = locked(key)
     if key.revoked:
         raise RuleBroken("This key is revoked; nothing about it can be changed.")
-    if key.version != version:
-        raise RuleBroken("Somebody else has changed this key meanwhile. Compare and save again.")
     if unknown := fields.keys() - set(_CHANGEABLE):
         raise TypeError(f"a key has no {', '.join(sorted(unknown))} to change")
+    refuse_if_changed(seen, {field: getattr(key, field) for field in _CHANGEABLE})
     if "name" in fields:
         fields["name"] = _free_name(key.project, fields["name"], key)
     if "allowed_models" in fields:
@@ -137,12 +139,11 @@ def update_api_key(*, key: ApiKey, version: int, actor: Actor, reason: str = "",
         return key
     for field, value in fields.items():
         setattr(key, field, value)
-    key.version += 1
-    key.save(update_fields=[*fields, "version"])
+    key.save(update_fields=list(fields))
     publish(key)
     if "name" in changes:
         subjects.relabel(scopes.credential(key.key_id), label_of(key))
-    _record(Action.API_KEY_CHANGED, key, changes, actor, reason)
+    note(Action.API_KEY_CHANGED, key, changes, actor, reason)
     return key
 
 
@@ -155,7 +156,7 @@ def revoke_api_key(*, key: ApiKey, actor: Actor, reason: str = "") -> ApiKey:
         key.revoked = timezone.now()
         key.save(update_fields=["revoked"])
         publish(key)
-        _record(Action.API_KEY_REVOKED, key, {"revoked": (None, key.revoked)}, actor, reason)
+        note(Action.API_KEY_REVOKED, key, {"revoked": (None, key.revoked)}, actor, reason)
     return key
 
 
@@ -174,7 +175,7 @@ def suspend_api_key(*, key: ApiKey, reason: str, cause: str = Cause.BY_HAND, act
             return key
         key.suspended, key.suspended_for, key.cause = timezone.now(), reason[:300], cause
         _save_suspension(key)
-        _record(Action.API_KEY_SUSPENDED, key, {"suspended": (None, key.suspended)}, actor, reason)
+        note(Action.API_KEY_SUSPENDED, key, {"suspended": (None, key.suspended)}, actor, reason)
     return key
 
 
@@ -190,7 +191,7 @@ def resume_api_key(*, key: ApiKey, actor: Actor, reason: str = "") -> ApiKey:
         key.suspended, key.suspended_for, key.cause = None, "", Cause.NONE
         key.resumed = timezone.now()
         _save_suspension(key)
-        _record(Action.API_KEY_RESUMED, key, {"suspended": (before, None)}, actor, reason)
+        note(Action.API_KEY_RESUMED, key, {"suspended": (before, None)}, actor, reason)
     return key
 
 
@@ -213,7 +214,11 @@ def publish(key: ApiKey) -> None:
         models=key.allowed_models,
         networks=key.networks,
         user=key.name,
+        previous=key.previous,
+        names_users=key.names_users,
     )
+    if key.names_users and key.revoked is None:
+        publish_named_users(key.project)
 
 
 _CHANGEABLE = ("name", "owner", "deputy", "allowed_models", "networks", "names_users")
@@ -238,14 +243,12 @@ def _checked_deputy(owner: Person | None, deputy: Person | None) -> Person | Non
 
 
 def _save_suspension(key: ApiKey) -> None:
-    key.version += 1
-    key.save(update_fields=["suspended", "suspended_for", "cause", "resumed", "version"])
+    key.save(update_fields=["suspended", "suspended_for", "cause", "resumed"])
     publish(key)
 
 
-def _record(
-    action: Action, key: ApiKey, changes: dict[str, tuple[Any, Any]], actor: Actor, reason: str
-) -> None:
+def note(action: Action, key: ApiKey, changes: dict[str, tuple[Any, Any]], actor: Actor, reason: str) -> None:
+    """Write to the audit log what was done to the key, in the current transaction."""
     record(
         action,
         actor=actor,

@@ -15,7 +15,7 @@ from portal.accounts.models import Person
 from portal.credentials import digests
 from portal.decision import subjects
 from portal.decision.services import set_limit
-from portal.lib.errors import RuleBroken
+from portal.lib.errors import RuleBroken, refuse_if_changed
 from portal.lib.names import checked_name
 from portal.lib.networks import checked_networks
 from portal.organization.selectors import current as current_organization
@@ -117,36 +117,34 @@ def issue_token(
 def update_token(
     *,
     token: UserToken,
-    version: int,
     name: str,
     allowed_models: list[str] | None,
     networks: list[str] | None,
+    seen: dict[str, Any] | None = None,
     actor: Actor,
     reason: str = "",
 ) -> UserToken:
-    """Change what a token may do; refused when somebody else has changed it since ``version``."""
+    """Change what a token may do; refused when it is no longer as ``seen`` (None: whatever it is)."""
     token = _locked(token)
     if token.revoked:
         raise RuleBroken("This token is revoked; nothing about it can be changed.")
-    if token.version != version:
-        raise RuleBroken("Somebody else has changed this token meanwhile. Compare and save again.")
     after = {
         "name": checked_name(name),
         "allowed_models": allowed_models or None,
         "networks": checked_networks(networks),
     }
-    changes = {
-        field: (getattr(token, field), value)
-        for field, value in after.items()
-        if getattr(token, field) != value
-    }
+    before = {field: getattr(token, field) for field in after}
+    refuse_if_changed(seen, before)
+    changes = {field: (before[field], value) for field, value in after.items() if before[field] != value}
+    if not changes:
+        return token
     for field, value in after.items():
         setattr(token, field, value)
-    token.version += 1
-    token.save(update_fields=[*after, "version"])
-    if changes:
-        publish(token)
-        _record(Action.TOKEN_CHANGED, token, changes, actor, reason)
+    token.save(update_fields=list(after))
+    publish(token)
+    if "name" in changes:
+        subjects.relabel(scopes.credential(token.key_id), label_of(token))
+    _record(Action.TOKEN_CHANGED, token, changes, actor, reason)
     return token
 
 
@@ -238,8 +236,7 @@ def _suspend(token: UserToken, reason: str, cause: str, actor: Actor) -> UserTok
     if token.suspended and token.cause != Cause.UNUSED:
         return token
     token.suspended, token.suspended_for, token.cause = timezone.now(), reason[:300], cause
-    token.version += 1
-    token.save(update_fields=["suspended", "suspended_for", "cause", "resumed", "version"])
+    token.save(update_fields=["suspended", "suspended_for", "cause", "resumed"])
     publish(token)
     _record(Action.TOKEN_SUSPENDED, token, {"suspended": (None, token.suspended)}, actor, reason)
     return token
@@ -253,8 +250,7 @@ def _resume(token: UserToken, actor: Actor, reason: str) -> UserToken:
     before = token.suspended
     token.suspended, token.suspended_for, token.cause = None, "", Cause.NONE
     token.resumed = timezone.now()
-    token.version += 1
-    token.save(update_fields=["suspended", "suspended_for", "cause", "resumed", "version"])
+    token.save(update_fields=["suspended", "suspended_for", "cause", "resumed"])
     publish(token)
     _record(Action.TOKEN_RESUMED, token, {"suspended": (before, None)}, actor, reason)
     return token

@@ -96,9 +96,6 @@ class CallCredential(Credential):
     )
     last_used_from = models.CharField(max_length=45, default="", db_default="", blank=True)
     last_used_gateway = models.CharField(max_length=12, default="", db_default="", blank=True)
-    version = models.PositiveIntegerField(
-        default=1, db_default=1, help_text="Grows with every change made by people."
-    )
 
     objects: ClassVar[Any] = CallCredentialQuerySet.as_manager()
 

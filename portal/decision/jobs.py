@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from portal.decision import configuration, decide, usage, valkey
+from portal.decision import configuration, decide, last_use, usage, valkey
 from portal.lib import windows
 from portal.lib.uuid7 import uuid7
 from portal.spend import inbox, settled
@@ -259,16 +259,7 @@ def note_last_use() -> int:
             return 0
         valkey.command("RENAMENX", "seen", "seen:moving")
     pairs = valkey.command("HGETALL", "seen:moving")
-    seen = [
-        (key.decode(), int(value.split(b"|")[0])) for key, value in zip(pairs[::2], pairs[1::2], strict=True)
-    ]
-    with transaction.atomic(), connection.cursor() as cursor:
-        for table in ("user_token", "api_key", "gateway"):
-            cursor.execute(
-                f"UPDATE {table} AS t SET last_used = to_timestamp(s.at)"  # noqa: S608  fixed names
-                " FROM unnest(%s::text[], %s::bigint[]) AS s (key_id, at) WHERE t.key_id = s.key_id"
-                " AND (t.last_used IS NULL OR t.last_used < to_timestamp(s.at))",
-                [[key for key, _ in seen], [at for _, at in seen]],
-            )
+    uses = last_use.read(dict(zip(pairs[::2], pairs[1::2], strict=True)))
+    last_use.write(uses)
     valkey.command("DEL", "seen:moving")
-    return len(seen)
+    return len(uses)

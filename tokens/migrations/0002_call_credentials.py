@@ -83,11 +83,4 @@ class Migration(migrations.Migration):
             name="suspended_for",
             field=models.CharField(blank=True, db_default="", default="", max_length=300),
         ),
-        migrations.AddField(
-            model_name="usertoken",
-            name="version",
-            field=models.PositiveIntegerField(
-                db_default=1, default=1, help_text="Grows with every change made by people."
-            ),
-        ),
     ]
