@@ -148,3 +148,14 @@ class Delivery(models.Model):
     def reference(self) -> uuid.UUID:
         """What receivers know the message by: the same at each attempt, so that they can tell a repeat."""
         return self.message_id
+
+
+class Recipient(models.Model):
+    """Somebody who is told about every alert, whatever their role."""
+
+    person = models.OneToOneField("accounts.Person", on_delete=models.CASCADE, related_name="alert_recipient")
+    added = models.DateTimeField(auto_now_add=True)
+    added_by = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        db_table = "alert_recipient"

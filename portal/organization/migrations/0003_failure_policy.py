@@ -4,24 +4,35 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('organization', '0002_zone_history'),
+        ("organization", "0002_zone_history"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='organization',
-            name='failure_amount',
-            field=models.BigIntegerField(db_default=0, default=0, help_text='Open: each gateway may spend so much (nano-units) in one outage.'),
+            model_name="organization",
+            name="failure_amount",
+            field=models.BigIntegerField(
+                db_default=0,
+                default=0,
+                help_text="Open: each gateway may spend so much (nano-units) in one outage.",
+            ),
         ),
         migrations.AddField(
-            model_name='organization',
-            name='failure_policy',
-            field=models.CharField(choices=[('closed', 'Refuse'), ('open', 'Admit up to an amount')], db_default='closed', default='closed', help_text='What gateways do with calls while nobody can decide.', max_length=6),
+            model_name="organization",
+            name="failure_policy",
+            field=models.CharField(
+                choices=[("closed", "Refuse"), ("open", "Admit up to an amount")],
+                db_default="closed",
+                default="closed",
+                help_text="What gateways do with calls while nobody can decide.",
+                max_length=6,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='organization',
-            constraint=models.CheckConstraint(condition=models.Q(('failure_amount__gte', 0)), name='organization_failure_amount'),
+            model_name="organization",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("failure_amount__gte", 0)), name="organization_failure_amount"
+            ),
         ),
     ]
