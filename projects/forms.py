@@ -10,10 +10,16 @@ from groups.models import Group
 from portal.accounts.models import Person
 from portal.accounts.pickers import PersonField
 from portal.accounts.policy import Right
+from portal.lib.errors import RuleBroken
+from portal.lib.names import checked_tags
 from portal.spend.models import ModelAlias, Price
-from portal.web.forms import MoneyField, PortalForm
+from portal.web.forms import EditForm, MoneyField, PortalForm
 from portal.web.tables import FilterForm
 from projects.models import GroupAccess, Membership, Project, ProjectQuerySet
+from projects.services import editable
+
+GOVERNED = ("group", "cost_centre", "allowed_models")
+"""The fields of a project that its owners do not change themselves."""
 
 STATES = [
     ("", "Any state"),
@@ -45,6 +51,10 @@ class ModelListField(forms.CharField):
 
     widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"})
 
+    def prepare_value(self, value: Any) -> Any:
+        """Return the names as a person would enter them; what was typed stays as it is."""
+        return "\n".join(value) if isinstance(value, list) else value
+
     def clean(self, value: Any) -> list[str] | None:
         """Return the names, each of a model that has a price (``name*`` stands for all that begin so)."""
         names = list(dict.fromkeys((super().clean(value) or "").replace(",", "\n").split()))
@@ -63,6 +73,21 @@ class ModelListField(forms.CharField):
         return names or None
 
 
+class TagField(forms.CharField):
+    """Tags, with commas between them."""
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the tags as a person would enter them; what was typed stays as it is."""
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> list[str]:
+        """Return the tags, each once."""
+        try:
+            return checked_tags((super().clean(value) or "").split(","))
+        except RuleBroken as broken:
+            raise ValidationError(broken.message) from broken
+
+
 class ProjectForm(PortalForm):
     """A new project."""
 
@@ -78,6 +103,8 @@ class ProjectForm(PortalForm):
     description = forms.CharField(
         label="Description", required=False, max_length=2000, widget=forms.Textarea(attrs={"rows": 2})
     )
+    cost_centre = forms.CharField(label="Cost centre", required=False, max_length=60)
+    tags = TagField(label="Tags", required=False, max_length=600, help_text="With commas between them.")
     owners = PersonField(label="Owners", required=False, several=True)
     daily_limit = MoneyField(label="Daily limit", required=False)
     monthly_limit = MoneyField(label="Monthly limit", required=False)
@@ -96,13 +123,14 @@ class ProjectForm(PortalForm):
             group.help_text = "May be chosen later."
 
 
-class SettingsForm(PortalForm):
-    """What can be changed about a project; who may not set its limits changes name and description only."""
+class SettingsForm(EditForm):
+    """What can be changed about a project; who does not govern it changes name, description and tags only."""
 
     name = forms.CharField(label="Name", max_length=120)
     description = forms.CharField(
         label="Description", required=False, max_length=2000, widget=forms.Textarea(attrs={"rows": 3})
     )
+    tags = TagField(label="Tags", required=False, max_length=600, help_text="With commas between them.")
     group = forms.ModelChoiceField(
         Group.objects.none(),
         label="Group",
@@ -118,22 +146,16 @@ class SettingsForm(PortalForm):
     )
 
     def __init__(self, *args: Any, project: Project, person: Person, can_govern: bool, **kwargs: Any) -> None:
-        initial = {
-            "name": project.name,
-            "description": project.description,
-            "group": project.group_id,
-            "cost_centre": project.cost_centre,
-            "allowed_models": "\n".join(project.allowed_models or []),
-        }
-        super().__init__(*args, initial=initial, **kwargs)
-        if not can_govern:
-            for name in ("group", "cost_centre", "allowed_models"):
-                del self.fields[name]
-            return
+        super().__init__(*args, current=editable(project), **kwargs)
         groups = groups_with(person, Right.CREATE_PROJECT)
-        self.fields["group"].queryset = groups  # type: ignore[attr-defined]
-        if project.group_id and not groups.filter(pk=project.group_id).exists():
+        if not can_govern:
+            for name in GOVERNED:
+                del self.fields[name]
+        elif project.group_id and not groups.filter(pk=project.group_id).exists():
             del self.fields["group"]
+        else:
+            self.fields["group"].queryset = groups  # type: ignore[attr-defined]
+        self.see()
 
 
 class MemberForm(PortalForm):

@@ -1,6 +1,6 @@
 """Create and change projects, their people and their state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -14,9 +14,10 @@ from portal.accounts.models import Person
 from portal.decision import subjects
 from portal.decision.models import Subject
 from portal.decision.services import set_limit
-from portal.lib.errors import RuleBroken
-from portal.lib.names import checked_code, checked_name
+from portal.lib.errors import RuleBroken, refuse_if_changed
+from portal.lib.names import checked_code, checked_name, checked_tags
 from portal.spend import scopes
+from portal.spend.touched import touch
 from projects.models import GroupAccess, Membership, Project
 from projects.selectors import people_who_may_hold_tokens
 
@@ -29,6 +30,18 @@ def label_of(project: Project) -> str:
 def target_of(project: Project) -> Target:
     """Return the project as the audit log names it."""
     return Target("project", str(project.pk), f"{project.name} ({project.code})")
+
+
+def editable(project: Project) -> dict[str, Any]:
+    """Return what can be changed about the project, as forms show it."""
+    return {
+        "name": project.name,
+        "description": project.description,
+        "group": project.group,
+        "cost_centre": project.cost_centre,
+        "tags": project.tags,
+        "allowed_models": project.allowed_models,
+    }
 
 
 def publish(project: Project) -> None:
@@ -54,6 +67,7 @@ def create_project(
     monthly_limit: Decimal | str | None = None,
     description: str = "",
     cost_centre: str = "",
+    tags: Iterable[str] = (),
     allowed_models: list[str] | None = None,
     actor: Actor,
     reason: str = "",
@@ -71,6 +85,7 @@ def create_project(
         group=group,
         description=description.strip(),
         cost_centre=cost_centre.strip(),
+        tags=checked_tags(tags),
         allowed_models=allowed_models or None,
     )
     publish(project)
@@ -117,14 +132,27 @@ def _set_spend_limit(project: Project, window: str, amount: Decimal | str, field
 
 
 @transaction.atomic(durable=True)
-def update_project(*, project: Project, actor: Actor, reason: str = "", **fields: Any) -> Project:
-    """Change name, description, group, cost centre or allowed models; usage booked before keeps its group."""
-    project = Project.objects.select_for_update().get(pk=project.pk)
+def update_project(
+    *,
+    project: Project,
+    actor: Actor,
+    reason: str = "",
+    seen: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> Project:
+    """Change name, description, group, cost centre, tags or allowed models; usage booked before keeps its group.
+
+    Raises ChangedMeanwhile when one of the values in ``seen`` is no longer what the person saw.
+    """
+    project = Project.objects.select_for_update(of=("self",)).select_related("group").get(pk=project.pk)
+    refuse_if_changed(seen, editable(project))
     if "name" in fields:
         fields["name"] = checked_name(fields["name"])
     group = fields.get("group")
     if group is not None and group.deleted:
         raise RuleBroken(f"The group {group.name} is deleted. Choose another.", field="group")
+    if "tags" in fields:
+        fields["tags"] = checked_tags(fields["tags"])
     if "allowed_models" in fields:
         fields["allowed_models"] = fields["allowed_models"] or None
     changes = {
@@ -138,6 +166,7 @@ def update_project(*, project: Project, actor: Actor, reason: str = "", **fields
         setattr(project, name, after)
     project.save()
     publish(project)
+    touch([project.pk])
     if "name" in changes:
         subjects.relabel(scopes.project(project.pk), label_of(project))
     record(
@@ -218,10 +247,9 @@ def republish_named_users(project: Project) -> None:
 
 
 def _republish_membership(project: Project, person: Person, *, is_member: bool) -> None:
-    held = Subject.objects.filter(
-        key__startswith="s:", data__project=project.pk, data__person=person.pk
-    ).values_list("key", flat=True)
-    subjects.set_membership([key[2:] for key in held], is_member=is_member)
+    touch([project.pk])
+    held = project.tokens.filter(person=person).values_list("key_id", flat=True)
+    subjects.set_membership(held, is_member=is_member)
 
 
 @transaction.atomic(durable=True)

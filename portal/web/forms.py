@@ -5,10 +5,11 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
+from django.core import signing
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, QueryDict
 
-from portal.lib.errors import RuleBroken
+from portal.lib.errors import ChangedMeanwhile, RuleBroken, as_seen
 from portal.lib.money import MAX_NANO, NANO, from_nano, to_nano
 
 SENTENCES: Mapping[str, str] = {
@@ -43,6 +44,89 @@ class PortalForm(forms.Form):
     def add_broken_rule(self, broken: RuleBroken) -> None:
         """Show a refusal by a service beside its field, or above the form."""
         self.add_error(broken.field if broken.field in self.fields else None, broken.message)
+
+
+class EditForm(PortalForm):
+    """A form that changes something that exists and remembers what the person saw, so that nobody overwrites blindly.
+
+    ``current`` are the values as the object holds them, by the name of the field. The service gets ``form.seen`` and
+    calls ``portal.lib.errors.refuse_if_changed`` under its lock; the view shows a refusal by ``add_broken_rule``.
+    Draw ``{{ form.seen_field }}`` inside the form.
+    """
+
+    salt = "portal.web.forms.seen"
+
+    def __init__(self, *args: Any, current: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **{"initial": current, **kwargs})
+        self.current = current
+        self.fields["seen"] = forms.CharField(required=False, widget=forms.HiddenInput)
+        self.see()
+
+    def see(self) -> None:
+        """Note what the form shows; call it again after fields were taken out."""
+        self.initial = {**self.initial, "seen": self._signed(self.current)}
+
+    @property
+    def seen_field(self) -> forms.BoundField:
+        """The hidden field that carries what was seen."""
+        return self["seen"]
+
+    @property
+    def seen(self) -> dict[str, Any] | None:
+        """What the person saw, for the service; None when the form was not sent from a page."""
+        text = self.data.get(self.add_prefix("seen"), "")
+        if not text:
+            return None
+        try:
+            found: dict[str, Any] = signing.loads(text, salt=self.salt)
+        except signing.BadSignature:
+            return {name: "" for name in self.current if name in self.fields}
+        return found
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What was entered, without what the form keeps for itself."""
+        return {name: value for name, value in self.cleaned_data.items() if name != "seen"}
+
+    def add_broken_rule(self, broken: RuleBroken) -> None:
+        """Show a refusal; one of a later save with both values, and saving again then replaces them knowingly."""
+        if not isinstance(broken, ChangedMeanwhile):
+            return super().add_broken_rule(broken)
+        seen, entered = self.seen or {}, self.values
+        self.add_error(None, broken.message)
+        data = self.data.copy()
+        for name, now in broken.now.items():
+            if name not in self.fields:
+                continue
+            if as_seen(entered.get(name)) == seen.get(name):
+                # Nothing was typed here, so nothing is lost: the form goes on with the new value.
+                data[self.add_prefix(name)] = self.typed(name, now)
+                sentence = f"Changed meanwhile, now {self.shown(name, now)}. The form has the new value."
+            else:
+                both = self.shown(name, now), self.shown(name, entered.get(name))
+                sentence = "Changed meanwhile, now {}. You entered {}.".format(*both)
+            self.add_error(name, sentence)
+        data[self.add_prefix("seen")] = self._signed({**self.current, **broken.now})
+        self.data = data
+        return None
+
+    def typed(self, name: str, value: Any) -> Any:
+        """Return a value of the object as a person would enter it."""
+        return self.fields[name].prepare_value(value) if value is not None else ""
+
+    def shown(self, name: str, value: Any) -> str:
+        """Return a value of a field in words."""
+        if value in (None, "", []):
+            return "empty"
+        choices = dict(getattr(self.fields[name], "choices", []))
+        if not isinstance(value, list | tuple) and not hasattr(value, "pk"):
+            value = choices.get(value, value)
+        words = ", ".join(str(each) for each in value) if isinstance(value, list | tuple) else str(value)
+        return f"“{words}”"
+
+    def _signed(self, values: Mapping[str, Any]) -> str:
+        seen = {name: as_seen(value) for name, value in values.items() if name in self.fields}
+        return signing.dumps(seen, salt=self.salt, compress=True)
 
 
 def _usual_messages(field: forms.Field) -> dict[str, Any]:

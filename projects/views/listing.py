@@ -123,6 +123,8 @@ def new(request: HttpRequest) -> HttpResponse:
                 daily_limit=None if data["daily_limit"] is None else from_nano(data["daily_limit"]),
                 monthly_limit=None if data["monthly_limit"] is None else from_nano(data["monthly_limit"]),
                 description=data["description"],
+                cost_centre=data["cost_centre"],
+                tags=data["tags"],
                 allowed_models=data["allowed_models"],
                 actor=actor,
             )

@@ -40,7 +40,7 @@ def settings(request: HttpRequest, code: str) -> HttpResponse:
     form = SettingsForm(posted(request), project=project, person=person_of(request), can_govern=governs)
     if form.is_valid():
         try:
-            update_project(project=project, actor=actor_of(request), **form.cleaned_data)
+            update_project(project=project, actor=actor_of(request), seen=form.seen, **form.values)
             return saved(request, to=reverse("projects:settings", args=[code]), toast="Settings saved")
         except RuleBroken as broken:
             form.add_broken_rule(broken)
