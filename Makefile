@@ -8,7 +8,7 @@ ARGS ?=
 SEEDS ?= 5
 TEMPLATES = $(shell find templates -name "*.html")
 # The apps whose migrations are ours, and migrations of ours that make tables in SQL: the linter reads them as changes.
-APPS := accounts apikeys audit decision gateway groups notifications organization projects spend tokens
+APPS := accounts apikeys approvals audit decision gateway groups notifications organization projects schedule spend tokens
 NEW_TABLES := 0001_initial 0002_ledger
 # What the checks keep: a database of their own, away from the demo's.
 CHECKS := build/checks

@@ -4,22 +4,26 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.schedules import crontab
 from celery.signals import worker_init
+
+from portal.schedule.turns import Daily, Every
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-app = Celery("portal")
+app = Celery("portal", task_cls="portal.schedule.task:TurnTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 # Redelivery waits for the longest time limit, so that a slow task never runs twice at once.
-_VISIBILITY = {"visibility_timeout": 900, "socket_timeout": 5, "socket_connect_timeout": 2}
+_VISIBILITY = {"visibility_timeout": 900}
+_PATIENCE = {"socket_timeout": 5, "socket_connect_timeout": 2}
 app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
     task_soft_time_limit=240,
     task_time_limit=300,
-    broker_transport_options=_VISIBILITY,
+    broker_transport_options=_VISIBILITY | _PATIENCE,
+    result_backend_transport_options=_VISIBILITY,
+    visibility_timeout=_VISIBILITY["visibility_timeout"],
     worker_soft_shutdown_timeout=30,
     accept_content=["json"],
     task_serializer="json",
@@ -28,12 +32,19 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     worker_hijack_root_logger=False,
     timezone="UTC",
+    beat_scheduler="portal.schedule.beat:Turns",
+    beat_max_loop_interval=5,
 )
 
 
 def _every(task: str, seconds: float) -> dict[str, Any]:
     # A wake-up that nobody took before the next one is worthless.
-    return {"task": task, "schedule": seconds, "options": {"expires": max(seconds, 5)}}
+    return {"task": task, "schedule": Every(seconds), "options": {"expires": max(seconds, 5)}}
+
+
+def _daily(task: str, hour: int, minute: int) -> dict[str, Any]:
+    # A turn that was missed is caught up until the next.
+    return {"task": task, "schedule": Daily(hour, minute), "options": {"expires": 3600}}
 
 
 app.conf.beat_schedule = {
@@ -48,14 +59,20 @@ app.conf.beat_schedule = {
     "refresh standings": _every("projects.refresh_standings", 5),
     "make partitions": _every("spend.make_partitions", 3600),
     "look up directory": _every("groups.look_up_members", 900),
-    # At a time of day, not at an interval: that would begin anew whenever beat starts.
-    "clear sessions": {
-        "task": "accounts.clear_sessions",
-        "schedule": crontab(hour="3", minute="40"),
-        "options": {"expires": 3600},
-    },
+    "clear sessions": _daily("accounts.clear_sessions", 3, 40),
+    "sweep": _every("schedule.sweep", 30),
 }
-app.autodiscover_tasks(["portal.accounts", "portal.spend", "portal.notifications", "portal.decision", "groups", "projects"])
+app.autodiscover_tasks(
+    [
+        "portal.schedule",
+        "portal.accounts",
+        "portal.spend",
+        "portal.notifications",
+        "portal.decision",
+        "groups",
+        "projects",
+    ]
+)
 
 
 @worker_init.connect

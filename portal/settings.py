@@ -39,6 +39,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "csp",
     "portal.web",
+    "portal.schedule",
     "audit",
     "portal.accounts",
     "portal.organization",

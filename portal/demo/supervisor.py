@@ -170,8 +170,7 @@ class Supervisor:
             "--without-gossip",
         ]
         self._start_child("worker", *celery, *worker)
-        schedule = str(self.data / "beat-schedule")
-        beat = ["beat", "--loglevel", "warning", "--pidfile", "", "--schedule", schedule]
+        beat = ["beat", "--loglevel", "warning", "--pidfile", ""]
         self._start_child("beat", *celery, *beat)
 
     def _command(self, title: str, *words: str) -> None:

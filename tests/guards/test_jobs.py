@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from portal.celery import app
+from portal.schedule.turns import Daily, Every
 
 OPERATIONS = Path(__file__).resolve().parents[2] / "docs/operations.md"
 TABLE = OPERATIONS.read_text().partition("## Jobs")[2].partition("\n## ")[0]
@@ -38,12 +39,11 @@ def test_every_job_has_a_turn() -> None:
     assert ours == {entry["task"] for entry in SCHEDULE.values()}
 
 
-def _words(schedule: object) -> str:
-    """A number of seconds, or a time of day, as the table has it."""
-    if isinstance(schedule, int | float):
-        for unit, seconds in (("h", 3600), ("min", 60)):
-            if schedule % seconds == 0 and (unit == "h" or schedule > 60):
-                return f"{schedule // seconds} {unit}"
-        return f"{schedule} s"
-    [hour], [minute] = schedule.hour, schedule.minute  # type: ignore[attr-defined]  # a crontab
-    return f"{hour:02d}:{minute:02d} UTC"
+def _words(turns: Every) -> str:
+    """An interval, or a time of day, as the table has it."""
+    if isinstance(turns, Daily):
+        return f"{turns.hour:02d}:{turns.minute:02d} UTC"
+    for unit, seconds in (("h", 3600), ("min", 60)):
+        if turns.seconds % seconds == 0 and (unit == "h" or turns.seconds > 60):
+            return f"{turns.seconds // seconds:.0f} {unit}"
+    return f"{turns.seconds:.0f} s"
