@@ -16,8 +16,10 @@ from django.test import Client
 from audit.actors import Actor
 from groups.models import Group
 from groups.services import create_group
+from portal.accounts import step_up
 from portal.accounts.models import Person
 from portal.accounts.sessions import SEEN, SIGNED_IN
+from portal.accounts.step_up import Guarded
 from portal.decision.services import set_price
 from portal.lib.money import to_nano
 from portal.lib.uuid7 import uuid7
@@ -70,12 +72,15 @@ def project(code: str, name: str = "", **fields: Any) -> Project:
     return create_project(code=code, name=name or code, actor=ACTOR, **fields)
 
 
-def signed_in(who: Person) -> Client:
-    """Return a browser without script in which somebody is signed in."""
+def signed_in(who: Person, *, has_confirmed: bool = True) -> Client:
+    """Return a browser without script in which somebody is signed in, and has just confirmed it at Microsoft."""
     client = Client()
     client.force_login(who, backend="portal.accounts.backends.IdentityBackend")
     session = client.session
     session[SIGNED_IN] = session[SEEN] = int(time.time())
+    if has_confirmed:
+        for kind in Guarded:
+            step_up.give(session, kind)
     session.save()
     return client
 

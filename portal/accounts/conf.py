@@ -20,8 +20,8 @@ def allauth_settings(environment: Mapping[str, str] | None = None) -> dict[str, 
         "SESSION_ENGINE": "portal.accounts.sessions",
         "SESSION_SERIALIZER": "django.contrib.sessions.serializers.JSONSerializer",
         # The absolute limit; SignInRequiredMiddleware holds both this and the idle one.
-        "SESSION_COOKIE_AGE": 10 * HOUR,
-        "SESSION_IDLE_SECONDS": HOUR // 2,
+        "SESSION_COOKIE_AGE": _within(read("PORTAL_SESSION_HOURS", "10"), 1, 12) * HOUR,
+        "SESSION_IDLE_SECONDS": _within(read("PORTAL_SESSION_IDLE_MINUTES", "30"), 5, 60) * 60,
         "SESSION_EXPIRE_AT_BROWSER_CLOSE": False,
         # Nobody signs in with a password, signs up, or is found by an e-mail address.
         "SOCIALACCOUNT_ONLY": True,
@@ -56,11 +56,29 @@ def _microsoft(read: Callable[..., str]) -> dict[str, Any]:
         "ENTRA_TENANT_ID": read("ENTRA_TENANT_ID", "").lower(),
         "ENTRA_ALLOW_GUESTS": read("ENTRA_ALLOW_GUESTS", "") == "1",
         "ENTRA_CA_FILE": read("ENTRA_CA_FILE", ""),
+        "ENTRA_STEP_UP": _contexts(read("ENTRA_STEP_UP", "")),
         **{f"ENTRA_{name}": value for name, value in entra.items()},
         "ENTRA_GRAPH_AUTHORITY": read("ENTRA_GRAPH_AUTHORITY", authority).rstrip("/"),
         "GRAPH_URL": read("GRAPH_URL", "https://graph.microsoft.com").rstrip("/"),
         **{f"GRAPH_{name}": value for name, value in graph.items()},
     }
+
+
+def _within(text: str, least: int, most: int) -> int:
+    """Read a whole number; one out of range counts as the nearer end, so that no setting loosens the rule."""
+    return min(max(int(text), least), most)
+
+
+def _contexts(text: str) -> dict[str, str]:
+    """Read ``c1`` (for every class of actions) or ``credentials=c1,access=c2``."""
+    pairs = [part.strip().rpartition("=") for part in text.split(",") if part.strip()]
+    return {name.strip() or "*": context.strip() for name, _, context in pairs}
+
+
+def step_up_context(kind: str) -> str:
+    """Return the authentication context (acrs) that Entra ID maps to a class of actions; empty when none is."""
+    contexts: dict[str, str] = getattr(settings, "ENTRA_STEP_UP")  # noqa: B009
+    return contexts.get(kind) or contexts.get("*", "")
 
 
 def _reader(environment: Mapping[str, str]) -> Callable[..., str]:

@@ -30,10 +30,15 @@ class SignInRequiredMiddleware(LoginRequiredMiddleware):
         view_args: tuple[Any, ...],
         view_kwargs: dict[str, Any],
     ) -> HttpResponseBase | None:
-        """End a session that is over, then ask for sign-in where nobody is signed in."""
+        """End a session that is over, then ask for sign-in where nobody is signed in, and Microsoft when it is time."""
         if request.user.is_authenticated and is_over(request):
             logout(request)
-        return super().process_view(request, view_func, view_args, view_kwargs)
+        answer = super().process_view(request, view_func, view_args, view_kwargs)
+        if answer is None and request.user.is_authenticated and getattr(view_func, "login_required", True):
+            from portal.accounts import recheck  # allauth wants the apps to be ready
+
+            return recheck.begin(request) if recheck.is_due(request) else None
+        return answer
 
     def handle_no_permission(
         self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]

@@ -51,6 +51,23 @@ def note_sign_out(*, person: Person, actor: Actor) -> None:
     record(Action.SIGNED_OUT, actor=actor, target=target_of(person))
 
 
+@transaction.atomic(durable=True)
+def note_session_ended(*, person: Person, actor: Actor, reason: str) -> None:
+    """Note that one session of the person was ended, and why."""
+    record(Action.SESSION_ENDED, actor=actor, target=target_of(person), comment=reason)
+
+
+@transaction.atomic(durable=True)
+def note_presence(*, person: Person, actor: Actor, kind: str) -> None:
+    """Note that Microsoft has confirmed the person for a class of actions."""
+    record(Action.PRESENCE_CONFIRMED, actor=actor, target=target_of(person), changes={"for": (None, kind)})
+
+
+def note_presence_refused(*, person: Person, actor: Actor, reason: str) -> None:
+    """Note that a confirmation was not good enough. Call it outside a transaction."""
+    record_refused(Action.PRESENCE_CONFIRMED, actor=actor, target=target_of(person), reason=reason)
+
+
 def note_refusal(*, reason: str, actor: Actor) -> None:
     """Note that somebody was refused at sign-in. Call it outside a transaction."""
     record_refused(Action.SIGN_IN_REFUSED, actor=actor, target=Target("portal", "", "Portal"), reason=reason)
@@ -171,6 +188,29 @@ def sign_out_everywhere(*, person: Person, actor: Actor, reason: str = "") -> No
     """End every session of the person, effective at the next request."""
     _end_sessions(person)
     record(Action.SESSIONS_ENDED, actor=actor, target=target_of(person), comment=reason)
+
+
+@transaction.atomic(durable=True)
+def end_sessions_at_microsoft(*, sid: str, actor: Actor) -> int:
+    """End every session that came from one session at Microsoft; return how many there were."""
+    ended = list(Session.objects.filter(sid=sid).select_related("person").order_by("pk"))
+    Session.objects.filter(pk__in=[session.pk for session in ended]).delete()
+    for session in ended:
+        if session.person:
+            record(
+                Action.SESSION_ENDED,
+                actor=actor,
+                target=target_of(session.person),
+                comment="Signed out at Microsoft.",
+            )
+    return len(ended)
+
+
+@transaction.atomic(durable=True)
+def end_session(*, person: Person, mark: str, actor: Actor) -> None:
+    """End one session of the person, named by its mark; effective at its next request."""
+    if Session.objects.filter(person=person, mark=mark).delete()[0]:
+        record(Action.SESSION_ENDED, actor=actor, target=target_of(person), changes={"session": (mark, None)})
 
 
 def _person(tid: UUID, oid: UUID, name: str, email: str) -> tuple[Person, bool]:

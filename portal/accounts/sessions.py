@@ -3,18 +3,28 @@
 import hashlib
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import SESSION_KEY as PERSON
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.utils.http import url_has_allowed_host_and_scheme
 
 SIGNED_IN = "signed_in"  # when, in seconds since the epoch
 SEEN = "seen"  # the last request, to the minute
 SID = "sid"  # Microsoft's id of the session there
+CHECKED = "checked"  # when Microsoft last confirmed the account; only sessions that began there have it
+HINTS = "logout_hints"  # what tells Microsoft whose session is meant
 ADDRESS, BROWSER = "address", "browser"  # where it was started from
 
 
 def mark_of(key: str) -> str:
     """Return what names a session in pages and in the audit log without being one."""
     return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def safe_next(target: str) -> str:
+    """Return where to go after sign-in: a path of this portal, or the start page."""
+    is_path = target.startswith("/") and url_has_allowed_host_and_scheme(target, allowed_hosts=None)
+    return target if is_path and len(target) <= 2000 else str(settings.LOGIN_REDIRECT_URL)
 
 
 class SessionStore(DatabaseStore):

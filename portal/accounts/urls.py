@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.accounts.views import directory, people, sign_in
+from portal.accounts.views import confirmation, directory, people, sign_in
 
 app_name = "accounts"
 urlpatterns = [
@@ -11,7 +11,9 @@ urlpatterns = [
     path("sign-in/callback/", sign_in.callback, name="callback"),
     path("sign-out/", sign_in.sign_out, name="signout"),
     path("signed-out/", sign_in.signed_out, name="signed_out"),
-    path("no-access/", sign_in.no_access, name="no_access"),
+    path("signed-out/by-microsoft/", sign_in.front_channel, name="front_channel"),
+    path("confirm/", confirmation.confirm, name="confirm"),
+    path("confirm/resume/", confirmation.resume, name="resume"),
     path("people/", people.people, name="people"),
     path("people/grant/", people.grant, name="grant"),
     path("people/<int:pk>/revoke/", people.revoke, name="revoke"),

@@ -181,13 +181,6 @@ def test_too_many_groups_and_no_directory_is_no_sign_in(
     assert not Person.objects.exists()
 
 
-def test_page_about_access_stands_by_itself(browser: Browser) -> None:
-    answer = browser.portal.get("/accounts/no-access/")
-
-    assert answer.status_code == 403
-    assert "Portal.GroupAdmin" in answer.content.decode()
-
-
 def assert_no_access(browser: Browser, answer: Any) -> None:
     assert answer.status_code == 403
     assert "You need to be granted access" in answer.content.decode()

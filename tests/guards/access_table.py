@@ -33,8 +33,9 @@ projects:add_member             project     AUOGWM  AGW         AGW:422
 projects:remove_member          membership  AUOGWM  AGW         AGW
 projects:admit_group            project     AUOGWM  AGW         AGW:422
 projects:exclude_group          admission   AUOGWM  AGW         AGW
-projects:limits                 project     AUOGWM  AUOGWM      AG
-projects:preview                project     AUOGWM  -           AG:200
+projects:limits                 project     AUOGWM  AUOGWM      AGW
+projects:preview                project     AUOGWM  -           AGW:200
+projects:ask_raise              project     AGW     AGW         AGW:422
 projects:activity               project     AUOGWM  AUOGW       -
 projects:settings               project     AUOGWM  AGW         AGW:422
 projects:state                  state       AUOGWM  AGW         AGW
@@ -57,6 +58,15 @@ apikeys:export                  -           AUOGWM  AUOGWM      -
 apikeys:issue                   -           AGW     AGW         AGW:200
 apikeys:issue?project           project     AGW     AGW         AGW:422
 apikeys:revoke                  key         AUOGWM  AGW         AGW
+
+approvals:list                  -           AUOGW   AUOGW       -
+approvals:mine                  -           AUOGW   AUOGW       -
+approvals:all                   -           AUOGW   AUOGW       -
+approvals:export                requests    AUOGW   AUOGW       -
+approvals:detail                request     AUOGW   AUOGW       -
+approvals:approve               request     AUOGW   AG          AG
+approvals:decline               request     AUOGW   AG          AG:422
+approvals:withdraw              request     AUOGW   W           W:422
 
 gateway:refusals                -           AUOGWM  AUOGWM      -
 gateway:refusal                 refusal     AUOGWM  AUOGWM      -
@@ -86,6 +96,8 @@ accounts:end_sessions           person      A       A           A
 accounts:link                   unlinked    A       A           A:422
 accounts:find_people            -           AGW     AGW         -
 accounts:find_groups            -           A       A           -
+accounts:confirm                -           *       *           *:503
+accounts:resume                 -           *       *           -
 accounts:signout                -           *       -           *
 web:preferences                 -           *       -           *
 """
@@ -96,7 +108,7 @@ PUBLIC = {
     "accounts:begin": {"visitor": (405, 503), "person": (405, 503)},
     "accounts:callback": {"visitor": (400, 405), "person": (400, 405)},
     "accounts:signed_out": {"visitor": (200, 405), "person": (200, 405)},
-    "accounts:no_access": {"visitor": (403, 405), "person": (403, 405)},
+    "accounts:front_channel": {"visitor": (200, 405), "person": (200, 405)},
     "web:csp_report": {"visitor": (405, 204), "person": (405, 204)},
 }
 

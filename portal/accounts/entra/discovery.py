@@ -11,6 +11,7 @@ from portal.accounts.conf import microsoft
 from portal.accounts.outbound import OutboundSession
 
 LIFETIME = 3600.0  # seconds a document is kept
+PROBED = 30.0  # seconds for which an answer counts as a sign of life
 RETRY = 60.0  # seconds between two looks for a key that is not there
 
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -30,6 +31,13 @@ class Discovery:
         self._lock = threading.Lock()
         self._document: tuple[float, dict[str, Any]] | None = None
         self._keys: tuple[float, dict[str, jwt.PyJWK]] | None = None
+        self._probed = float("-inf")
+
+    def probe(self) -> None:
+        """Raise requests.RequestException where Microsoft does not answer now, whatever is kept of it."""
+        if time.monotonic() - self._probed > PROBED:
+            self._fetch(f"{self.issuer}/.well-known/openid-configuration")
+            self._probed = time.monotonic()
 
     def endpoint(self, name: str) -> str:
         """Return an endpoint's address; raise requests.RequestException when it cannot be had."""

@@ -120,18 +120,24 @@ class EntraProvider(OAuth2Provider):  # type: ignore[misc]
         """Return the scopes: what an id token needs and no right in the directory."""
         return list(SCOPES)
 
-    def begin(self, request: HttpRequest, next_url: str, *, another: bool) -> HttpResponse:
-        """Send the browser to Microsoft; afterwards it comes back to `next_url`.
+    def begin(
+        self, request: HttpRequest, next_url: str, *, parameters: dict[str, str], **purpose: str
+    ) -> HttpResponse:
+        """Send the browser to Microsoft with further `parameters`; afterwards it comes back to `next_url`.
 
-        `another` makes Microsoft ask for the account even where one is signed in.
+        `purpose` says what the answer is for (see `portal.accounts.views.adapters`); it stays here, in the session.
         """
         nonce = secrets.token_urlsafe(32)
-        parameters = {"nonce": nonce, "response_mode": "query"}
-        if another:
-            parameters["prompt"] = "select_account"
+        asked = {"nonce": nonce, "response_mode": "query", **parameters}
         # What is not a parameter of `redirect` is kept with the state, in the session.
         response: HttpResponse = self.redirect(
-            request, AuthProcess.LOGIN, next_url, scope=self.get_scope(), auth_params=parameters, nonce=nonce
+            request,
+            AuthProcess.LOGIN,
+            next_url,
+            scope=self.get_scope(),
+            auth_params=asked,
+            nonce=nonce,
+            **purpose,
         )
         return response
 

@@ -1,6 +1,7 @@
 """What the portal makes of allauth: no sign-up, no password, no e-mail address that identifies anybody."""
 
 import re
+import time
 from typing import Any
 
 import requests
@@ -14,7 +15,7 @@ from django.contrib.auth import login as start_session
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
-from portal.accounts import middleware, services
+from portal.accounts import middleware, recheck, services, step_up
 from portal.accounts.actors import actor_of, visitor
 from portal.accounts.conf import microsoft
 from portal.accounts.entra.discovery import Untrusted
@@ -22,11 +23,12 @@ from portal.accounts.entra.id_token import Claims, holds_nonce, read
 from portal.accounts.entra.provider import ID
 from portal.accounts.outbound import OutboundSession
 from portal.accounts.policy import APP_ROLES
+from portal.accounts.sessions import CHECKED, HINTS, SID
+from portal.accounts.views import confirmation
 from portal.accounts.views.admission import Refused, admit
 
 BACKEND = "portal.accounts.backends.IdentityBackend"
 LONGEST_HINT = 2000  # characters of an id token that still fit into an address
-HINTS = "logout_hints"  # session key: what tells Microsoft whose session to end
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
@@ -42,11 +44,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
 
     def login(self, request: HttpRequest, user: Any) -> None:
         """Start a session under a new key, and note the sign-in."""
-        hints = request.portal_hints  # type: ignore[attr-defined]
+        session = request.portal_session  # type: ignore[attr-defined]
         start_session(request, user, BACKEND)
+        request.session.cycle_key()  # also where the same person signs in once more
+        request.session.pop(step_up.GRANTS, None)
         request.session.set_expiry(None)
         middleware.start(request)
-        request.session[HINTS] = hints
+        request.session.update(session)
         services.note_sign_in(person=user, actor=actor_of(request))
 
     def post_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> HttpResponse:
@@ -80,17 +84,30 @@ class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         """Let the person in, or end the sign-in with a page that says why not. There is no session yet."""
-        raw = sociallogin.account.extra_data
+        raw, purpose = sociallogin.account.extra_data, sociallogin.state.get("purpose", "")
         if not holds_nonce(raw, sociallogin.state.get("nonce")):
             raise ImmediateHttpResponse(_failed(request, "The token was made for another sign-in.", 401))
         try:
             claims = read(raw)
+            if purpose:
+                confirmation.require_same(request, claims)
             sociallogin.user = admit(request, claims)
         except Untrusted as error:
             raise ImmediateHttpResponse(_failed(request, str(error), 401)) from error
+        except confirmation.SomebodyElse as error:
+            raise ImmediateHttpResponse(confirmation.somebody_else(request, purpose, claims)) from error
         except Refused as refusal:
+            if purpose == recheck.PURPOSE and refusal.status == 503:
+                raise ImmediateHttpResponse(recheck.put_off(request, sociallogin.state)) from refusal
             raise ImmediateHttpResponse(refuse(request, refusal)) from refusal
-        request.portal_hints = _hints(claims, sociallogin.id_token)  # type: ignore[attr-defined]
+        if purpose:
+            answer = confirmation.confirmed(request, purpose, sociallogin.state, raw)
+            raise ImmediateHttpResponse(answer)
+        request.portal_session = {  # type: ignore[attr-defined]
+            HINTS: _hints(claims, sociallogin.id_token),
+            SID: claims.sid,
+            CHECKED: int(time.time()),
+        }
 
     def on_authentication_error(
         self,
@@ -101,8 +118,10 @@ class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         extra_context: dict[str, Any] | None = None,
     ) -> None:
         """Show what went wrong between the browser, Microsoft and the portal."""
-        is_ours = bool((extra_context or {}).get("state"))
-        raise ImmediateHttpResponse(failure(request, exception, is_ours=is_ours))
+        state = (extra_context or {}).get("state")
+        if state and state.get("purpose") == recheck.PURPOSE:
+            raise ImmediateHttpResponse(recheck.unconfirmed(request, state, exception))
+        raise ImmediateHttpResponse(failure(request, exception, is_ours=bool(state)))
 
 
 def failure(request: HttpRequest, exception: Exception | None, *, is_ours: bool) -> HttpResponse:
@@ -119,7 +138,12 @@ def failure(request: HttpRequest, exception: Exception | None, *, is_ours: bool)
     if code == "access_denied" and "AADSTS" not in text:
         return _page(request, "accounts/cancelled.html", "The sign-in was cancelled.", 403)
     found = re.search(r"AADSTS\d+", text)
-    context = {"microsoft": " ".join(text.split())[:600], "code": found[0] if found else code[:60]}
+    correlation = re.search(r"Correlation ID:\s*([0-9a-fA-F-]{36})", text)
+    context = {
+        "microsoft": " ".join(text.split())[:600],
+        "code": found[0] if found else code[:60],
+        "correlation": correlation[1] if correlation else "",
+    }
     return _page(request, "accounts/failed.html", f"Microsoft refused: {text or code}"[:500], 403, context)
 
 

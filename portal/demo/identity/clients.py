@@ -91,6 +91,7 @@ class Code(AuthorizationCodeMixin):  # type: ignore[misc]
     account: str
     sid: str
     auth_time: int
+    contexts: frozenset[str] = frozenset()
     made: float = field(default_factory=time.monotonic)
 
     @property

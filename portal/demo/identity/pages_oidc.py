@@ -1,5 +1,7 @@
 """The addresses of the sign-in: authorize, token, logout, discovery and keys, and the page to choose a person."""
 
+import json
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from portal.demo.identity.directory import Account
 from portal.demo.identity.material import TENANT_ID
 from portal.demo.identity.provider import Server
-from portal.demo.identity.state import Identity
+from portal.demo.identity.state import Identity, Session
 
 COOKIE = "standin_session"
 
@@ -51,9 +53,14 @@ def blueprint(identity: Identity, server: Server) -> Blueprint:
             return _refused(server, error)
         if request.method == "POST":
             return _chosen(identity, server, grant)
-        if signed_in and getattr(grant, "prompt", None) not in ("login", "select_account"):
+        is_enough = signed_in is not None and _is_enough(identity.sessions[cookie])
+        if signed_in and is_enough and getattr(grant, "prompt", None) not in ("login", "select_account"):
             g.standin_session = identity.sessions[cookie]
             return _answer(server, grant, signed_in)
+        if request.args.get("prompt") == "none":
+            return _told(
+                server, grant, "interaction_required", "AADSTS50058: A silent sign-in is not enough."
+            )
         return _choose(identity)
 
     @pages.route(f"{base}/oauth2/v2.0/logout", methods=["GET", "POST"])
@@ -69,6 +76,23 @@ def blueprint(identity: Identity, server: Server) -> Blueprint:
         return response
 
     return pages
+
+
+def _is_enough(session: Session) -> bool:
+    """Tell whether a session is as young as max_age asks for, and has the authentication contexts asked for."""
+    longest = request.args.get("max_age", "")
+    if longest.isdigit() and time.time() - session.auth_time > int(longest):
+        return False
+    return _contexts_asked() <= session.contexts
+
+
+def _contexts_asked() -> frozenset[str]:
+    """The authentication contexts (acrs) that the claims parameter asks for."""
+    try:
+        asked = json.loads(request.args.get("claims", "{}"))["id_token"]["acrs"]
+    except (ValueError, KeyError, TypeError):
+        return frozenset()
+    return frozenset(asked.get("values") or [asked["value"]])
 
 
 def _choose(identity: Identity) -> ResponseReturnValue:
@@ -97,16 +121,19 @@ def _chosen(identity: Identity, server: Server, grant: Any) -> ResponseReturnVal
     if not account.enabled:
         return _error_page("AADSTS50057: The user account is disabled.", 403)
     if account.sign_in_error:
-        error = OAuth2Error(
-            description=account.sign_in_error, redirect_uri=grant.request.payload.redirect_uri
-        )
-        error.error = "interaction_required"
-        error.state = grant.request.payload.state
-        return _refused(server, error)
-    cookie, g.standin_session = identity.start_session(account)
+        return _told(server, grant, "interaction_required", account.sign_in_error)
+    cookie, g.standin_session = identity.start_session(account, _contexts_asked())
     response = _answer(server, grant, account)
     response.set_cookie(COOKIE, cookie, httponly=True, samesite="Lax", secure=request.is_secure)
     return response
+
+
+def _told(server: Server, grant: Any, code: str, text: str) -> ResponseReturnValue:
+    """Send an error back to the application."""
+    error = OAuth2Error(description=text, redirect_uri=grant.request.payload.redirect_uri)
+    error.error = code
+    error.state = grant.request.payload.state
+    return _refused(server, error)
 
 
 def _answer(server: Server, grant: Any, account: Account) -> FlaskResponse:

@@ -99,6 +99,7 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
             request.user.key,
             session.sid,
             session.auth_time,
+            session.contexts,
         )
         self.server.identity.codes[code] = saved
         return saved
@@ -139,8 +140,7 @@ class IdToken(OpenIDCode):  # type: ignore[misc]
             identity.directory,
             issuer=self.server.issuer,
             origin=self.server.origin,
-            sid=code.sid,
-            nonce=code.nonce,
+            code=code,
         )
         return sign(claims, identity.keys, identity.take_distortion())
 

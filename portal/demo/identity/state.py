@@ -19,6 +19,7 @@ class Session:
     account: str
     sid: str
     auth_time: int
+    contexts: frozenset[str] = frozenset()  # authentication contexts (acrs) the sign-in has satisfied
 
 
 @dataclass
@@ -53,10 +54,10 @@ class Identity:
             self.outages.clear()
             self.counters.clear()
 
-    def start_session(self, account: Account) -> tuple[str, Session]:
+    def start_session(self, account: Account, contexts: frozenset[str] = frozenset()) -> tuple[str, Session]:
         """Sign somebody in; return the cookie and the session."""
         cookie, sid = secrets.token_urlsafe(32), secrets.token_hex(16)
-        session = self.sessions[cookie] = Session(account.key, sid, int(time.time()))
+        session = self.sessions[cookie] = Session(account.key, sid, int(time.time()), contexts)
         return cookie, session
 
     def account_of(self, cookie: str) -> Account | None:

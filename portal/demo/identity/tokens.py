@@ -13,7 +13,7 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
-from portal.demo.identity.clients import Client
+from portal.demo.identity.clients import Client, Code
 from portal.demo.identity.directory import Account, Directory
 from portal.demo.identity.material import TENANT_ID
 
@@ -100,9 +100,12 @@ def pairwise(account: Account, client: Client) -> str:
 
 
 def id_token_claims(
-    account: Account, client: Client, directory: Directory, *, issuer: str, origin: str, sid: str, nonce: str
+    account: Account, client: Client, directory: Directory, *, issuer: str, origin: str, code: Code
 ) -> dict[str, Any]:
-    """Return the claims of an id token as the v2.0 endpoint issues it, app roles and group claims included."""
+    """Return the claims of an id token as the v2.0 endpoint issues it, app roles and group claims included.
+
+    The registration is one that asks for the optional claims auth_time and acrs.
+    """
     now = int(time.time())
     claims: dict[str, Any] = {
         "aud": client.client_id,
@@ -111,12 +114,13 @@ def id_token_claims(
         "nbf": now,
         "exp": now + LIFETIME,
         "name": account.name,
-        "nonce": nonce,
+        "nonce": code.nonce,
+        "auth_time": code.auth_time,
         "oid": account.oid,
         "preferred_username": account.email,
         "email": account.email_claim or account.email,
         "login_hint": base64url(f"O.{account.email}".encode()),
-        "sid": sid,
+        "sid": code.sid,
         "sub": pairwise(account, client),
         "tid": account.tenant,
         "uti": base64url(uuid.uuid4().bytes),
@@ -124,6 +128,8 @@ def id_token_claims(
     }
     if account.roles:
         claims["roles"] = list(account.roles)
+    if code.contexts:
+        claims["acrs"] = sorted(code.contexts)
     if account.guest:
         claims |= {"acct": 1, "idp": "https://sts.windows.net/7d1f0a4e-2b6c-4c1a-9a57-5f3e8d2b4c60/"}
     claims |= _group_claims(account, directory, origin)
