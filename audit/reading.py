@@ -23,8 +23,12 @@ TARGETS: Mapping[str, str] = {
     "counter": "Counter",
     "price": "Price",
     "price_book": "Price book",
+    "webhook": "Webhook",
+    "delivery": "Delivery",
     "organization": "Organization",
     "audit_log": "Audit log",
+    "request": "Request",
+    "approval_policy": "Second person",
     "portal": "Portal",
     "page": "Page",
 }

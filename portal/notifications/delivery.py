@@ -57,25 +57,42 @@ def send_webhooks() -> int:
     sent, until = 0, time.monotonic() + RUN_SECONDS
     resting: set[int] = set()  # a receiver that failed holds nobody up until the next run
     while time.monotonic() < until and (delivery := _claim(Delivery.Channel.WEBHOOK, resting)):
-        webhook = delivery.webhook
-        assert webhook is not None  # noqa: S101  a constraint says so
-        if webhook.removed:
-            _not_delivered(delivery, "The webhook was removed.", is_final=True)
-            continue
-        try:
-            post_to(webhook, delivery)
-        except (outbound.Refused, Unreadable) as error:
-            _not_delivered(delivery, str(error), is_final=True)
-        except outbound.NotDelivered as error:
-            _not_delivered(delivery, str(error), is_final=error.is_final)
-            resting.add(webhook.pk)
-        else:
+        error = _post(delivery)
+        if error is None:
             sent += 1
             _delivered(delivery)
+        else:
+            resting.add(delivery.webhook_id or 0)
+            _not_delivered(delivery, str(error), is_final=_is_final(error))
     return sent
 
 
-def post_to(webhook: Webhook, delivery: Delivery) -> None:
+def send_once(delivery: Delivery) -> None:
+    """Send one delivery to a webhook now, without another attempt when it fails."""
+    error = _post(delivery)
+    if error is None:
+        _delivered(delivery)
+    else:
+        _not_delivered(delivery, str(error), is_final=True)
+
+
+def _post(delivery: Delivery) -> Exception | None:
+    """Post to the webhook; return what went wrong, or None."""
+    webhook = delivery.webhook
+    if webhook is None or webhook.removed:
+        return outbound.Refused("The webhook was removed.")
+    try:
+        _post_to(webhook, delivery)
+    except (outbound.Refused, outbound.NotDelivered, Unreadable) as error:
+        return error
+    return None
+
+
+def _is_final(error: Exception) -> bool:
+    return error.is_final if isinstance(error, outbound.NotDelivered) else True
+
+
+def _post_to(webhook: Webhook, delivery: Delivery) -> None:
     """Send one message to the webhook, signed when it has a secret; raise what `outbound.post` raises.
 
     Headers and signature are those of Standard Webhooks; while a secret is being replaced, both sign.
