@@ -97,6 +97,9 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 
 # Ledger and limits
 RESERVATION_SECONDS = 15 * 60
+# Valkey decides while it holds a lease that was confirmed in Postgres; web processes may renew it so long without.
+DECIDER_LEASE_SECONDS = 3
+DECIDER_GRACE_SECONDS = 15 * 60
 TOMBSTONE_SECONDS = 60 * 60
 RESTATEMENT_DAYS = 35
 REFUSAL_STREAM_LENGTH = 100_000

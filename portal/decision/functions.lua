@@ -3,7 +3,9 @@
 -- nothing here races with anything else. Everything it keeps is derived from Postgres or from open reservations.
 --
 -- Keys (all on one primary):
---   meta          {epoch, configuration version}; absent after a loss of data: then nothing is decided
+--   meta          {epoch, configuration version}; absent after a loss of data: then nothing is decided. It expires
+--                 within seconds unless somebody renews it who has read in Postgres that Valkey still decides
+--   opened        the epoch that was opened last: only while it is there can its lease be renewed
 --   s:ID  p:PK  w:ID   credential, project, gateway       d:KEY   a deny mark: code|version it waits for
 --   n:PK          the users of a project by e-mail, for keys that name their user ('' -> version)
 --   l:SCOPE       the limits of a scope                   k:SCOPE|METRIC|WINDOW|MODEL  a counter
@@ -614,7 +616,7 @@ local function put_configuration(_, A)
   if packed then
     local m = cmsgpack.unpack(packed)
     m[2] = version
-    redis.call('SET', 'meta', cmsgpack.pack(m))
+    redis.call('SET', 'meta', cmsgpack.pack(m), 'KEEPTTL')
   end
   return {'ok'}
 end
@@ -727,7 +729,7 @@ end
 -- ARGV: 1 epoch
 local function rebuild_begin(_, A)
   epoch = false
-  redis.call('DEL', 'meta', 'cfg', 'cfgv')
+  redis.call('DEL', 'meta', 'opened', 'cfg', 'cfgv')
   redis.call('SET', 'rebuilding', A[1])
   return {'ok'}
 end
@@ -755,14 +757,76 @@ local function rebuild_recount(_, A)
   return {'ok', recount(function() return true end, true, A[2], A[3], starts)}
 end
 
--- ARGV: 1 epoch. Data lost since the beginning, or another rebuild, and this one must not open.
+-- The calls that open reservations belong to. ARGV: 1 epoch · 2 from · 3 to (ranks of open reservations) -> rows of
+-- {key, gateway, request id}
+local function rebuild_calls(_, A)
+  if redis.call('GET', 'rebuilding') ~= A[1] then return {'no'} end
+  local rows = {'ok'}
+  for _, key in ipairs(redis.call('ZRANGE', 'x', A[2], A[3])) do
+    local r = record_of(key)
+    if r then rows[#rows + 1] = {key, r[18], r[17]} end
+  end
+  return rows
+end
+
+-- Reservations that were closed while Postgres decided. ARGV: 1 epoch · 2 state · 3 seconds a tombstone is kept · keys
+local function rebuild_close(_, A)
+  if redis.call('GET', 'rebuilding') ~= A[1] then return {'no'} end
+  for n = 4, #A do
+    local r = record_of(A[n])
+    if r then
+      r[1], r[16] = A[2], {}
+      keep(A[n], r, A[3])
+    end
+    redis.call('ZREM', 'x', A[n])
+  end
+  return {'ok'}
+end
+
+-- Reservations made while Postgres decided replace whatever was held for the same call. ARGV: 1 epoch · 2 seconds a
+-- tombstone is kept · JSON arrays: {key, record without its counters}
+local function rebuild_carry(_, A)
+  if redis.call('GET', 'rebuilding') ~= A[1] then return {'no'} end
+  for n = 3, #A do
+    local d = cjson.decode(A[n])
+    local key, r = d[1], d[2]
+    local old = r[17] == '' and record_of(key)
+    if r[17] == '' then
+      -- Postgres knows only the reservation's id: what is known here of the call stays.
+      if old then old[1], old[4], r = r[1], math.max(old[4], r[4]), old else key = nil end
+    end
+    r[16] = {}
+    if key and r[1] == 'open' then
+      keep(key, r)
+      redis.call('ZADD', 'x', r[4], key)
+    elseif key then
+      keep(key, r, A[2])
+      redis.call('ZREM', 'x', key)
+    end
+  end
+  return {'ok'}
+end
+
+-- Data lost since the beginning, or another rebuild, and this one must not open. ARGV: 1 epoch · 2 until when (ms)
 local function rebuild_open(_, A)
   local version = redis.call('GET', 'cfgv')
   if redis.call('GET', 'rebuilding') ~= A[1] or not version then return {'no'} end
   epoch = tonumber(A[1])
   redis.call('DEL', 'rebuilding')
-  redis.call('SET', 'meta', cmsgpack.pack({epoch, tonumber(version)}))
+  redis.call('SET', 'opened', A[1])
+  redis.call('SET', 'meta', cmsgpack.pack({epoch, tonumber(version)}), 'PXAT', A[2])
   return {'ok'}
+end
+
+-- Go on deciding in an epoch that Postgres has confirmed: until a moment counted from before it was asked, so that a
+-- renewal which was held up on its way prolongs nothing. ARGV: 1 epoch · 2 until when (ms) -> open reservations
+local function renew(_, A)
+  local version = redis.call('GET', 'cfgv')
+  if epoch ~= tonumber(A[1]) or redis.call('GET', 'opened') ~= A[1] or not version then return {'rebuild'} end
+  if redis.call('PEXPIRETIME', 'meta') < tonumber(A[2]) then
+    redis.call('SET', 'meta', cmsgpack.pack({epoch, tonumber(version)}), 'PXAT', A[2])
+  end
+  return {'ok', redis.call('ZCARD', 'x')}
 end
 
 local function state()
@@ -849,7 +913,11 @@ server.register_function('put_limits', put_limits)
 server.register_function('rebuild_begin', rebuild_begin)
 server.register_function('rebuild_load', rebuild_load)
 server.register_function('rebuild_recount', rebuild_recount)
+server.register_function('rebuild_calls', rebuild_calls)
+server.register_function('rebuild_close', rebuild_close)
+server.register_function('rebuild_carry', rebuild_carry)
 server.register_function('rebuild_open', rebuild_open)
+server.register_function('renew', renew)
 server.register_function{function_name = 'state', callback = state, flags = {'no-writes'}}
 server.register_function{function_name = 'read', callback = read, flags = {'no-writes'}}
 server.register_function('repair', repair)

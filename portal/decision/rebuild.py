@@ -17,7 +17,7 @@ from django.utils import timezone
 from audit.actions import Action
 from audit.actors import Actor, Target
 from audit.services import record
-from portal.decision import state, subjects, valkey
+from portal.decision import carry, epoch, state, subjects, valkey
 from portal.decision.models import Rebuild, Subject
 from portal.lib.errors import Unavailable
 from portal.spend import settled
@@ -34,19 +34,25 @@ def is_ready() -> bool:
 
 
 def ensure_ready(wait: float = 20.0) -> None:
-    """Rebuild unless somebody else has; raise Unavailable when it takes longer than ``wait`` seconds."""
+    """Renew the lease, or rebuild, unless somebody else has; raise Unavailable when that takes longer than ``wait``.
+
+    It is also unavailable while Postgres decides, as long as some web process cannot reach Valkey.
+    """
     deadline = time.monotonic() + wait
     while not is_ready():
-        if connection.in_atomic_block:
-            raise Unavailable("the decision state is missing, and inside a transaction it cannot be rebuilt")
         # Not every caller is a request or a task, and Postgres may have been restarted since the last one.
         close_old_connections()
+        if epoch.renew():
+            continue
+        if connection.in_atomic_block:
+            raise Unavailable("the decision state is missing, and inside a transaction it cannot be rebuilt")
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
             mine = cursor.fetchone()[0]
         if mine:
             try:
-                if not is_ready():
+                if not is_ready() and not epoch.renew():
+                    epoch.begin_return()
                     _rebuild("decision state missing")
             finally:
                 with connection.cursor() as cursor:
@@ -104,35 +110,60 @@ def _rebuild(reason: str) -> None:
                 _load(row.id, "rebuild_load", seen, *loads)
         current = state.calendar(now, configuration.data["zone"])
         counters = settled.settled(limits, current)
+        closed = carry.closed_in_snapshot(row.id)
     for part in _batches(iter(state.counter_rows(counters))):
         loads = (item for key, start, hi, lo in part for item in ("k", json.dumps([key, start, hi, lo])))
         _load(row.id, "rebuild_load", seen, *loads)
-    kept, rank = 0, 0
     starts = [current[kind].start for kind in ("day", "week", "month")]
-    while True:
-        kept += _load(row.id, "rebuild_recount", rank, rank + _BATCH - 1, *starts)[1]
-        rank += _BATCH
-        if rank >= valkey.command("ZCARD", "x"):
-            break
-    if valkey.call("rebuild_open", row.id)[0] != b"ok":
+    last_open = epoch.last_open_reservations()
+    with epoch.locked(exclusive=True, wait_ms=5000) as decider:
+        # From here on until Valkey opens nobody decides: what Postgres has reserved is complete.
+        carried = carry.carry(row.id, closed)
+        held, rank = 0, 0
+        while True:
+            held += _load(row.id, "rebuild_recount", rank, rank + _BATCH - 1, *starts)[1]
+            rank += _BATCH
+            if rank >= valkey.command("ZCARD", "x"):
+                break
+        clock = epoch.valkey_clock()
+        epoch.opened(decider, row.id)
+    if valkey.call("rebuild_open", row.id, epoch.until(clock))[0] != b"ok":
         return  # data was lost meanwhile: whoever asked finds it not ready and begins again
-    with transaction.atomic():
+    kept = held - carried
+    lost = max(0, last_open - kept - len(closed.booked))
+    with epoch.locked(exclusive=False, wait_ms=5000) as decider:
+        if (decider.state, decider.epoch) == (epoch.State.VALKEY, row.id):
+            carry.forget()
         Rebuild.objects.filter(pk=row.id).update(
-            finished=timezone.now(), subjects=count, kept_reservations=kept
+            finished=timezone.now(),
+            subjects=count,
+            kept_reservations=kept,
+            carried_reservations=carried,
+            lost_reservations=lost,
         )
+        changes: dict[str, tuple[object, object]] = {
+            "epoch": (None, row.id),
+            "subjects": (None, count),
+            "kept_reservations": (None, kept),
+        }
+        if carried or lost:
+            changes |= {"carried_reservations": (None, carried), "lost_reservations": (None, lost)}
         record(
             Action.STATE_REBUILT,
             actor=Actor.system(),
             target=Target("organization", "1", "the organization"),
-            changes={"epoch": (None, row.id), "subjects": (None, count), "kept_reservations": (None, kept)},
+            changes=changes,
             comment=reason,
         )
-    log.warning("decision state rebuilt: epoch %s, %s subjects, %s reservations kept", row.id, count, kept)
+    log.warning(
+        "decision state rebuilt: epoch %s, %s subjects, reservations: %s kept, %s carried, %s lost",
+        *(row.id, count, kept, carried, lost),
+    )
 
 
-def _load(epoch: int, function: str, *arguments: Any) -> list[Any]:
+def _load(number: int, function: str, *arguments: Any) -> list[Any]:
     """Call a function of the rebuild; raise Unavailable when it is no longer ours."""
-    answer = valkey.call(function, epoch, *arguments)
+    answer = valkey.call(function, number, *arguments)
     if answer[0] != b"ok":
         raise Unavailable("the data was lost again, or another rebuild has begun")
     return answer

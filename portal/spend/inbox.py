@@ -172,6 +172,18 @@ def known(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         return {(row[0], row[1]) for row in cursor.fetchall()}
 
 
+def booked(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return those (gateway, request id) that have been settled or estimated."""
+    if not keys:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT gateway, request_id FROM usage_key WHERE {_AMONG}",  # noqa: S608  fixed names
+            [list(part) for part in zip(*keys, strict=True)],
+        )
+        return {(row[0], row[1]) for row in cursor.fetchall()}
+
+
 def estimated(keys: Sequence[tuple[str, str]]) -> dict[str, Entry]:
     """Return the estimates that stand for calls (gateway, request id) nobody has reported, by request id."""
     if not keys:
