@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "portal.credentials",
     "portal.notifications",
     "portal.decision",
+    "portal.approvals",
     "groups",
     "projects",
     "tokens",

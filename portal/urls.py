@@ -13,6 +13,7 @@ urlpatterns = [
     path("tokens/", include("tokens.urls")),
     path("keys/", include("apikeys.urls")),
     path("audit/", include("audit.urls")),
+    path("requests/", include("portal.approvals.urls")),
     path("settings/prices/", include("portal.spend.urls")),
     path("settings/", include("portal.organization.urls")),
     path("", include("portal.gateway.urls")),

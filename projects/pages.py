@@ -8,6 +8,7 @@ from django.urls import reverse
 from apikeys.access import keys_visible_to
 from groups.models import Group
 from portal.accounts.access import person_of
+from portal.accounts.models import Person
 from portal.accounts.policy import Right
 from portal.credentials.selectors import with_status
 from portal.decision.limits import LimitSheet, Place
@@ -17,6 +18,7 @@ from portal.spend import scopes, selectors
 from portal.spend.selectors import Calendar, calendar
 from projects.access import rights_in
 from projects.models import Project
+from projects.requests import most_raise
 from projects.selectors import number_of_people, owners_of, standing
 from projects.services import label_of, target_of
 from tokens.access import tokens_visible_to
@@ -74,8 +76,8 @@ def page_context(request: HttpRequest, project: Project, tab: str) -> dict[str, 
     }
 
 
-def sheet_of(project: Project, organization: Organization) -> LimitSheet:
-    """Return the limits that a project's page sets, and the levels around them."""
+def sheet_of(project: Project, organization: Organization, person: Person) -> LimitSheet:
+    """Return the limits that the person sets on a project's page, and the levels around them."""
     places = [Place(scopes.ORGANIZATION, "Organization", organization.name, "building-2")]
     if project.group:
         places.append(group_place(project.group))
@@ -92,6 +94,7 @@ def sheet_of(project: Project, organization: Organization) -> LimitSheet:
         project=project.pk,
         group=project.group_id,
         target=target_of(project),
+        most_raise=most_raise(person, project),
     )
 
 

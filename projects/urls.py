@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from projects.views import credentials, detail, limits, listing, members, state
+from projects.views import credentials, detail, limits, listing, members, raises, state
 
 app_name = "projects"
 urlpatterns = [
@@ -20,6 +20,7 @@ urlpatterns = [
     path("<slug:code>/groups/<slug:group>/remove/", members.exclude, name="exclude_group"),
     path("<slug:code>/limits/", limits.limits, name="limits"),
     path("<slug:code>/limits/preview/", limits.preview, name="preview"),
+    path("<slug:code>/limits/raise/", raises.ask, name="ask_raise"),
     path("<slug:code>/activity/", detail.activity, name="activity"),
     path("<slug:code>/settings/", state.settings, name="settings"),
     path("<slug:code>/state/<slug:state>/", state.change, name="state"),

@@ -5,14 +5,25 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, cast
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 
 from audit import services as audit
 from audit.actions import Action
 from audit.actors import Target
 from portal.accounts.actors import actor_of
-from portal.accounts.models import Person
-from portal.accounts.policy import HOUSE_ROLES, Reach, Right, Role, may, reach, rights_of, roles_of
+from portal.accounts.models import Person, RoleGrant
+from portal.accounts.policy import (
+    GRANTED_ROLES,
+    HOUSE_ROLES,
+    Reach,
+    Right,
+    Role,
+    may,
+    reach,
+    rights_of,
+    roles_of,
+)
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -21,6 +32,7 @@ __all__ = [
     "can",
     "groups_administered",
     "may_toward",
+    "people_who_may",
     "person_of",
     "refuse_unless",
     "require",
@@ -111,3 +123,14 @@ def groups_administered(person: Person) -> frozenset[int]:
     if any(grant.group_id is None for grant in grants):
         groups |= set(person.group_memberships.filter(group__deleted=None).values_list("group_id", flat=True))
     return frozenset(groups)
+
+
+def people_who_may(right: Right, *, group: int | None = None) -> QuerySet[Person]:
+    """Return who has `right` by a granted role, over everything or in the group (its id): who can be asked."""
+    everywhere = [role for role in GRANTED_ROLES if reach(right, [role]) is Reach.ALL]
+    grants = Q(role__in=everywhere)
+    if group is not None and reach(right, [Role.GROUP_ADMIN]):
+        in_group = Q(group=group) | Q(group=None, person__group_memberships__group=group)
+        grants |= Q(role=Role.GROUP_ADMIN) & in_group
+    holders = RoleGrant.objects.filter(grants).values("person")
+    return Person.objects.active().with_identity().filter(pk__in=holders)

@@ -50,6 +50,10 @@ class Right(StrEnum):
     CREATE_PROJECT = "create_project"
     EDIT_PROJECT = "edit_project"
     SET_LIMITS = "set_limits"
+    LOWER_LIMITS = "lower_limits"
+    ASK_RAISE = "ask_raise"
+    APPROVE_RAISES = "approve_raises"
+    SEE_REQUESTS = "see_requests"
     MANAGE_MEMBERS = "manage_members"
     ISSUE_TOKEN = "issue_token"  # noqa: S105  a right, not a password
     REVOKE_TOKEN = "revoke_token"  # noqa: S105
@@ -89,6 +93,10 @@ POLICY: Mapping[Right, Mapping[Role, Reach]] = MappingProxyType(
         Right.CREATE_PROJECT: {_ADMIN: _A, _GROUP: _G},
         Right.EDIT_PROJECT: {_ADMIN: _A, _GROUP: _G, _OWNER: _P},
         Right.SET_LIMITS: {_ADMIN: _A, _GROUP: _G},
+        Right.LOWER_LIMITS: {_ADMIN: _A, _GROUP: _G, _OWNER: _P},
+        Right.ASK_RAISE: {_ADMIN: _A, _GROUP: _G, _OWNER: _P},
+        Right.APPROVE_RAISES: {_ADMIN: _A, _GROUP: _G},
+        Right.SEE_REQUESTS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P},
         Right.MANAGE_MEMBERS: {_ADMIN: _A, _GROUP: _G, _OWNER: _P},
         Right.ISSUE_TOKEN: {_ADMIN: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},
         Right.REVOKE_TOKEN: {_ADMIN: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},

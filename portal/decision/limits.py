@@ -47,7 +47,8 @@ class Place:
 class LimitSheet:
     """The limits that one page sets. ``label`` is how a refusal names the scope; ``places`` the levels around it.
 
-    With ``each_user_key`` (``pu:7:*``, ``u:*``) the form also sets the daily spend of each user.
+    With ``each_user_key`` (``pu:7:*``, ``u:*``) the form also sets the daily spend of each user. ``most_raise`` is by
+    how many percent the person may raise a limit: 0 for those who only lower, None for any.
     """
 
     scope_key: str
@@ -57,6 +58,7 @@ class LimitSheet:
     project: int | None = None
     group: int | None = None
     target: Target | None = None
+    most_raise: int | None = None
 
     @property
     def cells(self) -> list[Cell]:
@@ -300,19 +302,23 @@ def save_limits(
         changed += 1
         row = rows.get(cell.name)
         is_own = cell.scope_key == sheet.scope_key
-        set_limit(
-            scope_key=cell.scope_key,
-            label=sheet.label if is_own else each_user_label(sheet.label),
-            metric=cell.metric,
-            window=cell.window,
-            amount=None if amount is None else shown_amount(cell.metric, amount),
-            mode=row.mode if row else "enforce",
-            actor=actor,
-            project=sheet.project or Scope(cell.scope_key).project,
-            group=sheet.group or Scope(cell.scope_key).group,
-            reason=reason,
-            target=sheet.target,
-        )
+        try:
+            set_limit(
+                scope_key=cell.scope_key,
+                label=sheet.label if is_own else each_user_label(sheet.label),
+                metric=cell.metric,
+                window=cell.window,
+                amount=None if amount is None else shown_amount(cell.metric, amount),
+                mode=row.mode if row else "enforce",
+                actor=actor,
+                project=sheet.project or Scope(cell.scope_key).project,
+                group=sheet.group or Scope(cell.scope_key).group,
+                reason=reason,
+                target=sheet.target,
+                most_raise=sheet.most_raise,
+            )
+        except RuleBroken as broken:
+            raise RuleBroken(broken.message, field=cell.name) from broken
     return changed
 
 

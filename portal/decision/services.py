@@ -14,6 +14,7 @@ from audit.actions import Action
 from audit.actors import Actor, Target
 from audit.services import record
 from portal.decision import subjects
+from portal.decision.raising import general_row, refuse_raise
 from portal.lib import windows
 from portal.lib.errors import RuleBroken
 from portal.lib.money import MAX_NANO, decimal_string, to_nano
@@ -74,10 +75,12 @@ def set_limit(
     group: int | None = None,
     reason: str = "",
     target: Target | None = None,
+    most_raise: int | None = None,
 ) -> Limit | None:
     """Set, change or (amount None) remove one limit; it holds from the commit on.
 
     ``label`` is how people name the scope ("Project Claims triage"). Nothing is written when nothing changes.
+    ``most_raise`` is by how many percent the actor may raise it: 0 for those who only lower, None for any.
     """
     if window not in _WINDOWS.get(metric, ()):
         allowed = ", ".join(_WINDOWS.get(metric, ())) or "none"
@@ -95,6 +98,10 @@ def set_limit(
     limit = Limit.objects.select_for_update().filter(**identity).first()
     field = f"{metric} per {window}" + (f" of {model}" if model else "")
     before = None if limit is None else _described(limit)
+    if most_raise is not None:
+        value = None if amount is None else stored_amount(metric, amount)
+        wanted = None if value is None else Limit(**identity, amount=value, mode=mode)
+        refuse_raise(limit, wanted, general_row(**identity), most=most_raise)
     if amount is None:
         if limit is None:
             return None

@@ -1,8 +1,8 @@
 """What every page needs to draw the frame: the organization, the person, where they may go and how it looks.
 
-This package knows neither people nor the organization. The settings name the two questions::
+This package knows neither people nor the organization. The settings name the questions::
 
-    SHELL = {"organization": "portal.organization.selectors.current", "rights": "portal.accounts.policy.rights_of"}
+    SHELL = {"organization": "…selectors.current", "rights": "…policy.rights_of", "counts": "…access.nav_counts"}
 """
 
 from collections.abc import Iterable
@@ -36,6 +36,7 @@ class Item:
     place: Place
     href: str
     is_current: bool
+    count: int = 0
 
 
 PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
@@ -59,6 +60,7 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
         "Control",
         (
             Place("gateway:refusals", "Refused requests", "shield-x", "r", "see_refusals"),
+            Place("approvals:list", "Requests", "circle-check", "q", "see_requests"),
             Place("audit:list", "Audit log", "scroll-text", "a", "see_audit"),
             Place("organization:settings", "Settings", "settings", "s", "see_settings"),
         ),
@@ -122,6 +124,12 @@ class Shell:
         ]
         return [(title, items) for title, items in sections if items]
 
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """What waits for the person, by the name of the page it waits on."""
+        counts: dict[str, int] = import_string(settings.SHELL["counts"])(self.person)  # type: ignore[misc]
+        return counts
+
     @property
     def home(self) -> str:
         """Where the brand leads."""
@@ -147,7 +155,7 @@ class Shell:
         is_current = view in _UNDER and _UNDER[view] == place.url
         if view not in _UNDER:
             is_current = view.partition(":")[0] == place.url.partition(":")[0]
-        return Item(place, reverse(place.url), is_current)
+        return Item(place, reverse(place.url), is_current, self.counts.get(place.url, 0))
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:

@@ -36,7 +36,11 @@ def overview(request: HttpRequest, code: str) -> HttpResponse:
     context = page_context(request, project, "detail")
     organization, calendar = current_organization(), context["calendar"]
     month = month_of(scopes.project(project.pk), calendar)
-    levels = [level for level in chain(sheet_of(project, organization).places, calendar) if not level.is_each]
+    levels = [
+        level
+        for level in chain(sheet_of(project, organization, person_of(request)).places, calendar)
+        if not level.is_each
+    ]
     day_began = to_datetime(midnight(calendar.today, calendar.zone))
     context |= {
         "month": month,

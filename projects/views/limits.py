@@ -5,9 +5,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from portal.accounts.access import require
+from portal.accounts.access import person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
+from portal.approvals.selectors import waiting_about
 from portal.decision.forms import LimitForm
 from portal.decision.limits import chain, deciding
 from portal.organization.selectors import current as current_organization
@@ -21,9 +22,9 @@ from projects.pages import clock, page_context, sheet_of
 @require(Right.SEE_PROJECTS)
 def limits(request: HttpRequest, code: str) -> HttpResponse:
     """Show every level; those who may set limits change the project's own."""
-    need = Right.SET_LIMITS if request.method == "POST" else Right.SEE_PROJECTS
+    need = Right.LOWER_LIMITS if request.method == "POST" else Right.SEE_PROJECTS
     project, organization = get_project(request, code, need=need), current_organization()
-    sheet, here = sheet_of(project, organization), reverse("projects:limits", args=[code])
+    sheet, here = sheet_of(project, organization, person_of(request)), reverse("projects:limits", args=[code])
     form = LimitForm(posted(request), sheet=sheet, currency=organization.currency)
     if form.is_valid() and form.save(actor=actor_of(request)):
         return saved(request, to=here, toast=f"Limits saved for {project.name}")
@@ -34,8 +35,9 @@ def limits(request: HttpRequest, code: str) -> HttpResponse:
         "deciding": deciding(levels),
         "hide_wide": not context["can"]["see_groups"],
         "others": [(level, limit) for level in levels for limit in level.others],
+        "open_requests": waiting_about(project.pk),
     }
-    if context["can"]["set_limits"]:
+    if context["can"]["lower_limits"]:
         context |= {
             "form": form,
             "form_title": "Change this project’s limits",
@@ -50,7 +52,8 @@ def limits(request: HttpRequest, code: str) -> HttpResponse:
 @require(Right.SEE_PROJECTS)
 def preview(request: HttpRequest, code: str) -> HttpResponse:
     """Show what saving the typed limits would do; nothing is saved."""
-    project, organization = get_project(request, code, need=Right.SET_LIMITS), current_organization()
-    form = LimitForm(request.POST, sheet=sheet_of(project, organization), currency=organization.currency)
+    project, organization = get_project(request, code, need=Right.LOWER_LIMITS), current_organization()
+    sheet = sheet_of(project, organization, person_of(request))
+    form = LimitForm(request.POST, sheet=sheet, currency=organization.currency)
     form.is_valid()
     return render(request, "components/_limit_preview.html", {"form": form, "preview": form.preview(clock())})

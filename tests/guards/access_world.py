@@ -13,10 +13,15 @@ from audit.models import AuditSeal
 from groups.models import Group
 from groups.services import create_group, delete_group, set_members
 from portal.accounts.models import Person
+from portal.approvals.models import Request
+from portal.decision.services import set_limit
 from portal.gateway.services import register_gateway
+from portal.spend import scopes
 from portal.spend.models import Refusal
 from projects.models import Project
-from projects.services import add_member, admit_group
+from projects.requests import ask_for_raise
+from projects.selectors import owners_of
+from projects.services import add_member, admit_group, label_of
 from tests.factories import ACTOR, person, priced, project
 from tokens.services import issue_token
 
@@ -111,7 +116,7 @@ def _things_of_projects(
     people: dict[str, Person],
     extra: Person,
 ) -> dict[str, dict[str, Thing]]:
-    kinds = ("project", "membership", "admission", "state", "token", "key", "refusal", "entry")
+    kinds = ("project", "membership", "admission", "state", "token", "key", "refusal", "entry", "request")
     things: dict[str, dict[str, Thing]] = {kind: {} for kind in kinds}
     old = datetime.now(UTC) - timedelta(days=3)
     with connection.cursor() as cursor:
@@ -131,6 +136,7 @@ def _things_of_projects(
         things["key"][whose] = Thing({"key_id": key.key_id}, relations)
         things["refusal"][whose] = Thing({"decision_id": refusal.pk}, without_members)
         things["entry"][whose] = Thing({"seq": entry.seq}, without_members)
+        things["request"][whose] = Thing({"pk": _request(each).pk}, without_members)
     own, carol = projects["own"], people["carol"]
     token, _ = issue_token(project=own, person=carol, name="notebook", days=None, actor=ACTOR)
     hers = {who: role for who, role in toward["own"].items() if who != "mira"}
@@ -145,6 +151,8 @@ def _things_of_projects(
     things["token"]["unknown"] = things["key"]["unknown"] = Thing({"key_id": "nothing"})
     things["refusal"]["unknown"] = Thing({"decision_id": uuid.UUID(int=7)})
     things["entry"]["unknown"] = Thing({"seq": 10**9})
+    things["request"]["unknown"] = Thing({"pk": 10**9})
+    things["requests"] = {"own": Thing({"which": "all"}, EVERYWHERE | dict.fromkeys(people, "GW"))}
     return things
 
 
@@ -169,6 +177,18 @@ def _things_of_the_house(somebody: Person) -> dict[str, dict[str, Thing]]:
             **unknown,
         },
     }
+
+
+def _request(about: Project) -> Request:
+    """A raise that the project's owner asks for; nobody of the house did."""
+    values = {"metric": "spend", "window": "week", "amount": "5"}
+    key, label = scopes.project(about.pk), label_of(about)
+    limit = set_limit(scope_key=key, label=label, actor=ACTOR, **values)  # type: ignore[arg-type]
+    owner = owners_of(about)[0]
+    assert limit is not None
+    return ask_for_raise(
+        limit=limit, project=about, amount=9 * 10**9, requester=owner, actor=ACTOR, reason="the campaign"
+    )
 
 
 def _refusal(where: Project, whose: Person, occurred: datetime) -> Refusal:
