@@ -54,12 +54,15 @@ class Action(models.TextChoices):
 
     AUDIT_EXPORTED = "audit.exported", "exported entries of"
     USAGE_EXPORTED = "usage.exported", "exported the usage of"
+    LIST_EXPORTED = "list.exported", "exported the list of"
 
     GROUP_CREATED = "group.created", "registered the group"
+    GROUP_CHANGED = "group.changed", "changed the group"
     GROUP_DELETED = "group.deleted", "deleted the group"
     GROUP_MEMBERS_CHANGED = "group.members_changed", "found other members in the group"
     PROJECT_CREATED = "project.created", "created the project"
     PROJECT_CHANGED = "project.changed", "changed the project"
+    PROJECT_DELETED = "project.deleted", "deleted the unused project"
     PROJECT_STATE_CHANGED = "project.state_changed", "changed the state of the project"
     MEMBER_ADDED = "member.added", "added a member to"
     MEMBER_REMOVED = "member.removed", "removed a member from"
