@@ -264,14 +264,19 @@ def add_member(
     return _add(project, person, role, actor, reason)
 
 
-def remove_member(*, project: Project, person: Person, actor: Actor, reason: str = "") -> None:
-    """Take the person out of the project; their tokens there are refused from the next call on."""
+def remove_member(
+    *, project: Project, person: Person, actor: Actor, reason: str = "", may_orphan: bool = False
+) -> None:
+    """Take the person out of the project; their tokens there are refused from the next call on.
+
+    The only owner stays, unless it is the directory that takes the person out (`may_orphan`).
+    """
     with subjects.denying(), transaction.atomic(durable=True):
         membership = Membership.objects.select_for_update().filter(project=project, person=person).first()
         if membership is None:
             raise RuleBroken(f"{person} is not a member of {project.name}.", field="person")
         owners = Membership.objects.filter(project=project, role=Membership.Role.OWNER)
-        if membership.role == Membership.Role.OWNER and owners.count() == 1:
+        if not may_orphan and membership.role == Membership.Role.OWNER and owners.count() == 1:
             raise RuleBroken(f"{person} is the only owner of {project.name}. Add another owner first.")
         role = membership.role
         membership.delete()
