@@ -91,7 +91,10 @@ def _teams(message: Message) -> dict[str, Any]:
             {
                 "contentType": "application/vnd.microsoft.card.adaptive",
                 "contentUrl": None,
-                "content": card.model_dump(by_alias=True, exclude_none=True, mode="json"),
+                "content": {
+                    "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                    **card.model_dump(by_alias=True, exclude_none=True, mode="json"),
+                },
             }
         ],
     }

@@ -24,13 +24,23 @@ OVERLAP = timedelta(hours=24)
 """How long the replaced secret signs beside the new one."""
 _CHATS: Mapping[str, tuple[str, ...]] = {
     Webhook.Format.SLACK: ("hooks.slack.com", "hooks.slack-gov.com"),
-    Webhook.Format.TEAMS: (".logic.azure.com", ".powerplatform.com", ".powerautomate.com", ".webhook.office.com"),
+    Webhook.Format.TEAMS: (
+        ".logic.azure.com",
+        ".powerplatform.com",
+        ".powerautomate.com",
+        ".webhook.office.com",
+    ),
 }
 
 
 @transaction.atomic(durable=True)
 def add_webhook(
-    *, name: str, format: str, address: str, kinds: Sequence[str], actor: Actor  # noqa: A002  the field's name
+    *,
+    name: str,
+    format: str,  # noqa: A002  the field's name
+    address: str,
+    kinds: Sequence[str],
+    actor: Actor,
 ) -> tuple[Webhook, str]:
     """Add a webhook; return it and its signing secret, which nothing shows again (empty for chats)."""
     address = _checked_address(address, format)
@@ -150,7 +160,9 @@ def send_test(webhook: Webhook, *, actor: Actor) -> Delivery:
 @transaction.atomic(durable=True)
 def retry(given: Delivery, *, actor: Actor) -> None:
     """Start a failed delivery anew: it is tried at once, and again over a day."""
-    again = Delivery.objects.select_for_update().select_related("message", "webhook").get(pk=given.pk)
+    again = (
+        Delivery.objects.select_for_update(of=("self",)).select_related("message", "webhook").get(pk=given.pk)
+    )
     if again.state == Delivery.State.DELIVERED:
         raise RuleBroken("It has been delivered.")
     if again.webhook is not None and again.webhook.removed:
