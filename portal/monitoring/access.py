@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from django.db.models import QuerySet
+
 from groups.access import groups_with
 from groups.models import Group
 from portal.accounts.access import can
@@ -11,7 +13,7 @@ from portal.accounts.models import Person
 from portal.accounts.policy import Right
 from portal.spend import scopes
 from projects.access import projects_with
-from projects.models import Project, ProjectQuerySet
+from projects.models import Project, ProjectQuerySet, ProjectStanding
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class Sight:
     def found(self) -> Sequence[Project]:
         """The same, looked up once."""
         return list(self.projects.select_related("group"))
+
+    @cached_property
+    def standings(self) -> QuerySet[ProjectStanding]:
+        """How the projects in sight stand."""
+        standings = ProjectStanding.objects.all()
+        return standings if self.is_all else standings.filter(project__in=self.projects)
 
     @cached_property
     def groups(self) -> Sequence[Group]:

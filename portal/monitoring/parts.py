@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from apikeys.access import keys_visible_to
@@ -30,6 +31,8 @@ from portal.spend.selectors import (
 )
 from portal.web import numbers
 from portal.web.charts import Chart, Minute, Outlook, month_chart, requests_chart
+from projects import standing
+from projects.models import Project, ProjectStanding
 from projects.selectors import ProjectRow, project_rows
 from tokens.access import tokens_visible_to
 
@@ -70,6 +73,7 @@ class Figures:
 
     def parts(self) -> dict[str, Part]:
         """Return every part by name."""
+        standing.catch_up()
         works: dict[str, Callable[[], dict[str, Any]]] = {
             "tiles": self.tiles,
             "burn": self.burn,
@@ -91,8 +95,14 @@ class Figures:
         return calendar(self.organization.zone)
 
     @cached_property
-    def rows(self) -> list[ProjectRow]:
-        return project_rows(self.sight.projects, self.calendar)
+    def standing(self) -> selectors.Projects:
+        return selectors.projects_as_they_stand(self.sight.standings)
+
+    def rows(self, standings: QuerySet[ProjectStanding]) -> list[ProjectRow]:
+        """Return the projects of the standings, in their order."""
+        ids = list(standings.values_list("project_id", flat=True))
+        found = {row.pk: row for row in project_rows(Project.objects.filter(pk__in=ids), self.calendar)}
+        return [found[pk] for pk in ids if pk in found]
 
     @cached_property
     def limits(self) -> tuple[int | None, int | None]:
@@ -120,6 +130,8 @@ class Figures:
             )
             for group in self.sight.groups
         ]
+        in_use = self.sight.standings.filter(share__gte=800).exclude(project__state=Project.State.ARCHIVED)
+        fullest = self.rows(in_use.order_by("-share", "-project_id")[:NEAR])
         subjects += [
             Subject(
                 scopes.project(row.pk),
@@ -127,28 +139,27 @@ class Figures:
                 reverse("projects:detail", args=[row.code]),
                 is_paused=row.state == "paused",
             )
-            for row in self.rows
-            if row.state != "archived"
+            for row in fullest
         ]
-        return selectors.near_limits(subjects, self.calendar, NEAR)
+        found, number = selectors.near_limits(subjects, self.calendar, NEAR)
+        return found, number + max(0, self.standing.full - len(fullest))
 
     def tiles(self) -> dict[str, Any]:
         """Spend today and this month, projects, user tokens and API keys."""
         day_limit, month_limit = self.limits
-        rows = [row for row in self.rows if row.state != "archived"]
-        person = self.sight.person
+        stand, person = self.standing, self.sight.person
         return {
             "today": self.month.spent[-1],
             "month": self.month.month,
             "expected": self.month.total,
             "day_limit": day_limit,
             "month_limit": month_limit,
-            "active": sum(row.state == "active" for row in rows),
-            "projects": len(rows),
-            "near": sum(row.standing == "near" for row in rows),
-            "blocked": sum(row.standing == "blocked" for row in rows),
-            "tokens": selectors.credentials(tokens_visible_to(person), self.calendar),
-            "keys": selectors.credentials(keys_visible_to(person), self.calendar),
+            "active": stand.active,
+            "projects": stand.number,
+            "near": stand.near,
+            "blocked": stand.blocked,
+            "tokens": selectors.credentials(tokens_visible_to(person), stand.tokens, self.calendar),
+            "keys": selectors.credentials(keys_visible_to(person), stand.keys, self.calendar),
         }
 
     def burn(self) -> dict[str, Any]:
@@ -182,7 +193,8 @@ class Figures:
 
     def top(self) -> dict[str, Any]:
         """The projects that spent the most this month."""
-        rows = sorted((row for row in self.rows if row.month), key=lambda row: (-row.month, row.code))[:TOP]
+        spent = self.sight.standings.filter(month__gt=0).order_by("-month", "-project_id")[:TOP]
+        rows = sorted(self.rows(spent), key=lambda row: (-row.month, row.code))
         return {"rows": rows, "whole": self.month.month, "most": rows[0].month if rows else 0}
 
     def models(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from portal.spend import inbox
 from portal.spend.forecast import HISTORY, forecast
 from portal.spend.models import Refusal
 from portal.spend.selectors import Calendar, limits_on, spend_by_day_of_each, today_and_month
+from projects.models import Project, ProjectStanding
 
 MINUTES = 60
 _LOST_WITHIN = timedelta(days=30)
@@ -65,14 +66,19 @@ def last_hour(project_ids: Sequence[int] | None, now: datetime) -> list[MinuteCo
 
 
 def _calls_since(first: datetime, project_ids: Sequence[int] | None) -> list[Any]:
-    where = "moment >= %(first)s" + ("" if project_ids is None else " AND project = ANY(%(projects)s)")
+    counts = (
+        "date_trunc('minute', moment) AS minute, coalesce(sum(calls) FILTER (WHERE status <> 'failed'), 0) AS served,"
+        " coalesce(sum(calls) FILTER (WHERE status = 'failed'), 0) AS failed"
+    )
+    if project_ids is None:
+        booked, where = "SELECT minute, served, failed FROM call_minute WHERE minute >= %(first)s", ""
+    else:
+        where = " AND project = ANY(%(projects)s)"
+        booked = f"SELECT {counts} FROM ledger WHERE moment >= %(first)s{where} GROUP BY 1"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT date_trunc('minute', moment),"  # noqa: S608  fixed texts, values are parameters
-            " coalesce(sum(calls) FILTER (WHERE status <> 'failed'), 0)::bigint,"
-            " coalesce(sum(calls) FILTER (WHERE status = 'failed'), 0)::bigint"
-            f" FROM (SELECT moment, status, calls FROM ledger WHERE {where}"
-            f" UNION ALL SELECT moment, status, calls FROM usage_inbox WHERE {where}) AS calls GROUP BY 1",
+            f"SELECT minute, sum(served)::bigint, sum(failed)::bigint FROM ({booked} UNION ALL"  # noqa: S608  fixed texts
+            f" SELECT {counts} FROM usage_inbox WHERE moment >= %(first)s{where} GROUP BY 1) AS calls GROUP BY 1",
             {"first": first, "projects": list(project_ids or [])},
         )
         rows: list[Any] = cursor.fetchall()
@@ -176,17 +182,54 @@ class Credentials:
     ending: int
 
 
-def credentials(visible: QuerySet[Any], calendar: Calendar) -> Credentials:
-    """Count the credentials of a kind, in one query."""
+def credentials(visible: QuerySet[Any], active: int, calendar: Calendar) -> Credentials:
+    """Count the credentials of a kind of which ``active`` work, by what is indexed: last use and expiry."""
     now = calendar.now
     began = to_datetime(midnight(calendar.today, calendar.zone))
-    works = Q(revoked__isnull=True) & (Q(expires__isnull=True) | Q(expires__gt=now))
-    counts = visible.order_by().aggregate(
-        active=Count("pk", filter=works),
-        used=Count("pk", filter=works & Q(last_used__gte=began)),
-        ending=Count("pk", filter=works & Q(expires__lt=now + timedelta(days=7))),
+    works = visible.order_by().filter(revoked__isnull=True, suspended__isnull=True)
+    used = works.filter(last_used__gte=began).exclude(expires__lte=now)
+    ending = works.filter(expires__gt=now, expires__lt=now + timedelta(days=7))
+    return Credentials(active, used.count(), ending.count())
+
+
+@dataclass(frozen=True, slots=True)
+class Projects:
+    """How the projects in sight stand, the archived ones left out."""
+
+    number: int
+    active: int
+    near: int
+    blocked: int
+    full: int  # 80 % or more of a spend limit used, paused ones too
+    tokens: int
+    keys: int
+
+
+def projects_as_they_stand(standings: QuerySet[ProjectStanding]) -> Projects:
+    """Count them, in one query over the standings."""
+    is_active = Q(project__state=Project.State.ACTIVE)
+
+    counts = (
+        standings.exclude(project__state=Project.State.ARCHIVED)
+        .order_by()
+        .aggregate(
+            number=Count("pk"),
+            active=Count("pk", filter=is_active),
+            near=Count("pk", filter=is_active & Q(share__gte=800, share__lt=1000)),
+            blocked=Count("pk", filter=is_active & Q(share__gte=1000)),
+            full=Count("pk", filter=Q(share__gte=800)),
+        )
     )
-    return Credentials(counts["active"], counts["used"], counts["ending"])
+    held = standings.order_by().aggregate(tokens=Sum("tokens"), keys=Sum("keys"))
+    return Projects(
+        counts["number"],
+        counts["active"],
+        counts["near"],
+        counts["blocked"],
+        counts["full"],
+        held["tokens"] or 0,
+        held["keys"] or 0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

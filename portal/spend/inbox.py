@@ -184,6 +184,16 @@ def booked(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         return {(row[0], row[1]) for row in cursor.fetchall()}
 
 
+def is_taken(gateway: str, request_id: str) -> bool:
+    """Whether a call of the gateway under this id has been settled or estimated."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM usage_key WHERE gateway = %s AND request_id = %s)",
+            [gateway, request_id],
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def estimated(keys: Sequence[tuple[str, str]]) -> dict[str, Entry]:
     """Return the estimates that stand for calls (gateway, request id) nobody has reported, by request id."""
     if not keys:
@@ -216,7 +226,7 @@ def has_usage(since: datetime | None = None) -> bool:
             "SELECT EXISTS (SELECT FROM usage_inbox WHERE moment >= %(since)s)"
             " OR EXISTS (SELECT FROM ledger WHERE moment >= %(since)s)"
             if since
-            else "SELECT EXISTS (SELECT FROM usage_key)",
+            else "SELECT EXISTS (SELECT FROM usage_inbox) OR EXISTS (SELECT FROM spend_rollup)",
             {"since": since},
         )
         return bool(cursor.fetchone()[0])
@@ -268,6 +278,12 @@ _MOVE = f"""
             spend = r.spend + excluded.spend
     ), touched AS (
         INSERT INTO spend_touched (project) SELECT DISTINCT project FROM booked
+    ), counted AS (
+        INSERT INTO call_minute AS m (minute, served, failed)
+        SELECT date_trunc('minute', moment), coalesce(sum(calls) FILTER (WHERE status <> 'failed'), 0),
+               coalesce(sum(calls) FILTER (WHERE status = 'failed'), 0)
+          FROM booked WHERE moment >= now() - interval '2 hours' GROUP BY 1 ORDER BY 1
+        ON CONFLICT (minute) DO UPDATE SET served = m.served + excluded.served, failed = m.failed + excluded.failed
     )
     SELECT count(*) FROM booked
 """  # noqa: S608  fixed names
