@@ -58,6 +58,8 @@ app.conf.beat_schedule = {
     "note last use": _every("decision.note_last_use", 60),
     "refresh standings": _every("projects.refresh_standings", 5),
     "make partitions": _every("spend.make_partitions", 3600),
+    "expire requests": _every("approvals.expire_requests", 300),
+    "return limits": _every("projects.return_limits", 60),
     "look up directory": _every("groups.look_up_members", 900),
     "clear sessions": _daily("accounts.clear_sessions", 3, 40),
     "sweep": _every("schedule.sweep", 30),
@@ -69,7 +71,7 @@ app.autodiscover_tasks(
         "portal.spend",
         "portal.notifications",
         "portal.decision",
-        "groups",
+        "portal.approvals",
         "projects",
     ]
 )
