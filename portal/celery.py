@@ -53,6 +53,7 @@ app.conf.beat_schedule = {
     "move refusals": _every("decision.move_refusals", 2),
     "drain the outbox": _every("decision.drain_outbox", 5),
     "check limits": _every("decision.check_limits", 60),
+    "foresee limits": _every("decision.foresee_limits", 3600),
     "send mail": _every("notifications.send_mail", 5),
     "send webhooks": _every("notifications.send_webhooks", 5),
     "note last use": _every("decision.note_last_use", 60),

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection, transaction
@@ -11,16 +10,18 @@ from django.db import connection, transaction
 from audit.actions import Action
 from audit.actors import Actor, Target
 from audit.services import record
-from portal.decision import decide, jobs, rebuild, state, valkey
+from portal.decision import alerts, decide, jobs, rebuild, state, valkey
 from portal.decision.models import Drift, Subject
 from portal.lib.errors import Unavailable
+from portal.organization.models import Organization
+from portal.organization.selectors import current
 from portal.spend import settled
-from portal.spend.models import Limit, LimitAlert
-from portal.spend.scopes import Scope
+from portal.spend.models import Limit
 from portal.spend.settled import LimitKey
+from portal.spend.standings import Standing, standings
 
 BASE = 10**9
-THRESHOLDS = (50, 80, 95, 100)
+NEAR = 80  # percent of a limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +31,6 @@ class Difference:
     counter: str
     counted: int
     recorded: int
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How much of a limit is used in its current window."""
-
-    limit: LimitKey
-    counter: str
-    start: int
-    used: int
-    amount: int
-
-    @property
-    def percent(self) -> int:
-        """Whole percent, never rounded up to 100."""
-        if self.amount == 0:
-            return 100
-        return self.used * 100 // self.amount
 
 
 @dataclass(slots=True)
@@ -143,83 +126,35 @@ def repair(found: list[Difference], reading: _Reading) -> list[Difference]:
     return done
 
 
-def standings(reading: _Reading) -> list[Standing]:
-    """Return how much of every calendar limit is used."""
-    amounts = {
-        LimitKey(row.scope_key, row.metric, row.window, row.model): row.amount
-        for row in Limit.objects.filter(mode="enforce")
-    }
-    return [
-        Standing(limit, key, start, used, amounts[limit])
-        for key, (limit, start, used) in reading.counters.items()
-        if limit in amounts
-    ]
-
-
 def check_limits(actor: Actor) -> Checked:
-    """The minute's check: repair drift, record it, and raise each threshold alert once a window."""
+    """The minute's check: repair drift, record it, and tell of thresholds, first refusals and drift once a window."""
     rebuild.ensure_ready()
     found, reading = differences()
+    organization = current()
     result = Checked(limits=len(reading.counters))
-    for difference in repair(found, reading):
-        result.drift.append(difference)
-        with transaction.atomic():
-            Drift.objects.create(
-                counter=difference.counter, was=difference.counted, is_now=difference.recorded
-            )
-            record(
-                Action.DRIFT_REPAIRED,
-                actor=actor,
-                target=Target("counter", difference.counter, difference.counter[2:]),
-                changes={"settled": (difference.counted, difference.recorded)},
-            )
-    for standing in standings(reading):
-        if standing.percent >= 100:
-            result.over.append(standing)
-        elif standing.percent >= 80:
-            result.near.append(standing)
-        if standing.percent >= THRESHOLDS[0]:
-            result.alerts += _alert(standing, actor)
+    result.drift += repair(found, reading)
+    if result.drift:
+        _record_drift(result.drift, organization, actor)
+    least = min(NEAR, *organization.thresholds)
+    standing = standings(state.calendar(state.server_time(), organization.zone), least)
+    result.over += [each for each in standing if each.percent >= 100]
+    result.near += [each for each in standing if NEAR <= each.percent < 100]
+    result.alerts = alerts.tell_thresholds(standing, organization, actor)
+    alerts.tell_refusals(organization)
     return result
 
 
-def _alert(standing: Standing, actor: Actor) -> int:
-    limit = standing.limit
-    row = Limit.objects.filter(
-        scope_key=limit.scope_key, metric=limit.metric, window=limit.window, model=limit.model
-    ).first()
-    if row is None:
-        return 0
-    raised = 0
-    scope_key = standing.counter[2:].split("|", 1)[0]
-    for threshold in THRESHOLDS:
-        if standing.percent < threshold:
-            break
-        with transaction.atomic():
-            _, is_new = LimitAlert.objects.get_or_create(
-                limit=row,
-                counter=scope_key,
-                window_start=datetime.fromtimestamp(standing.start, UTC),
-                threshold=threshold,
-                defaults={"used": standing.used},
-            )
-            if is_new and threshold == 100:
-                record(
-                    Action.LIMIT_REACHED,
-                    actor=actor,
-                    target=Target("limit", standing.counter[2:], _label(limit.scope_key)),
-                    project=Scope(scope_key).project,
-                    group=Scope(scope_key).group,
-                    changes={"used": (None, standing.used), "limit": (None, standing.amount)},
-                )
-        raised += is_new
-    return raised
-
-
-def _label(scope_key: str) -> str:
-    """Return how a refusal names the scope."""
-    subject = Subject.objects.filter(pk=f"l:{scope_key}").first()
-    return str(subject.data["label"]) if subject else scope_key
+@transaction.atomic
+def _record_drift(repaired: Iterable[Difference], organization: Organization, actor: Actor) -> None:
+    for difference in repaired:
+        Drift.objects.create(counter=difference.counter, was=difference.counted, is_now=difference.recorded)
+        record(
+            Action.DRIFT_REPAIRED,
+            actor=actor,
+            target=Target("counter", difference.counter, difference.counter[2:]),
+            changes={"settled": (difference.counted, difference.recorded)},
+        )
+    alerts.tell_drift([(each.counter[2:], each.counted, each.recorded) for each in repaired], organization)
 
 
 def reserved_differences(counters: Iterable[str]) -> list[Difference]:

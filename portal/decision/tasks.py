@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from audit.actors import Actor
-from portal.decision import check, health, jobs, publish
+from portal.decision import check, foresight, health, jobs, publish
 
 
 @shared_task(name="decision.move_usage")
@@ -35,6 +35,12 @@ def check_limits() -> None:
     """Every minute: counters, roll-ups and limits against each other."""
     check.check_limits(Actor.job("check_limits"))
     health.note_check()
+
+
+@shared_task(name="decision.foresee_limits")
+def foresee_limits() -> None:
+    """Every hour: monthly limits that the forecast reaches before the month ends."""
+    foresight.foresee_limits()
 
 
 @shared_task(name="decision.note_last_use")

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from portal.decision.check import Difference, Standing, check_limits
+from portal.decision.check import Difference, check_limits
 from portal.decision.health import note_check
 from portal.decision.services import shown_amount
+from portal.spend.standings import Standing
 from portal.web.commands import PortalCommand
 
 
