@@ -131,6 +131,11 @@ class SettingsForm(EditForm):
         label="Description", required=False, max_length=2000, widget=forms.Textarea(attrs={"rows": 3})
     )
     tags = TagField(label="Tags", required=False, max_length=600, help_text="With commas between them.")
+    members_issue_tokens = forms.BooleanField(
+        label="Members may issue their own tokens",
+        required=False,
+        help_text="Otherwise owners and administrators issue them.",
+    )
     group = forms.ModelChoiceField(
         Group.objects.none(),
         label="Group",

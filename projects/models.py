@@ -36,6 +36,9 @@ class Project(models.Model):
         help_text="Empty: every model that has a price.",
     )
     tags = ArrayField(models.CharField(max_length=40), default=list, db_default=[], blank=True)
+    members_issue_tokens = models.BooleanField(
+        default=True, db_default=True, help_text="Whether members may issue user tokens to themselves."
+    )
     created = models.DateTimeField(auto_now_add=True)
 
     objects = ProjectQuerySet.as_manager()

@@ -40,6 +40,7 @@ def editable(project: Project) -> dict[str, Any]:
         "group": project.group,
         "cost_centre": project.cost_centre,
         "tags": project.tags,
+        "members_issue_tokens": project.members_issue_tokens,
         "allowed_models": project.allowed_models,
     }
 
