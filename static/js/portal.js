@@ -39,7 +39,7 @@
     const found = event.target.closest("[data-dialog],[data-close],[data-copy],[data-clear],[data-dismiss]");
     if (!found) return;
     const { dialog, copy } = found.dataset;
-    if (dialog) open($(dialog));
+    if (dialog) event.preventDefault(), open($(dialog));
     if ("dismiss" in found.dataset) found.parentElement.remove();
     if ("clear" in found.dataset) {
       const boxes = $$("table input[type=checkbox]", found.closest(".card"));
@@ -109,6 +109,18 @@
     }
     const output = $(".bulk output", table.closest(".card"));
     if (output) output.textContent = `${chosen} selected`;
+  });
+
+  // Keys: Control or Command K finds anything; arrows go through what was found.
+  document.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k" && $("#find")) {
+      event.preventDefault();
+      if (!$("dialog:modal")) open($("#find"));
+    }
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const stops = step ? $$("input[type=search], .finds a", event.target.closest("[data-find]") || root) : [];
+    const next = stops[stops.indexOf(event.target) + step];
+    if (next?.closest("[data-find]") && event.target.closest("[data-find]")) event.preventDefault(), next.focus();
   });
 
   // Keys: "/" searches this page, "g" and a letter goes, "?" lists them.

@@ -23,6 +23,10 @@ monitoring:export               -           AUOGWM  AUOGWM      -
 
 projects:list                   -           AUOGWM  AUOGWM      -
 projects:export                 -           AUOGWM  AUOGWM      -
+projects:bulk                   -           AGW     AGW:404     AGW:400
+projects:import                 -           AG      AG          AG:422
+projects:import_template        -           AG      AG          -
+projects:import_create          -           AG      -           AG:400
 projects:new                    -           AG      AG          AG:422
 projects:suggest                -           AG      AG          -
 projects:detail                 project     AUOGWM  AUOGWM      -
@@ -38,6 +42,7 @@ projects:preview                project     AUOGWM  -           AGW:200
 projects:ask_raise              project     AGW     AGW         AGW:422
 projects:activity               project     AUOGWM  AUOGW       -
 projects:settings               project     AUOGWM  AGW         AGW:422
+projects:delete                 project     AUOGWM  AG          AG:422
 projects:state                  state       AUOGWM  AGW         AGW
 
 groups:list                     -           AUOG    AUOG        -
@@ -74,6 +79,8 @@ gateway:list                    -           AUO     AUO         -
 gateway:register                -           AO      AO          AO:422
 gateway:rotate                  gateway     AO      AO          AO:200
 gateway:revoke                  gateway     AO      AO          AO
+
+find:find                       -           AUOGWM  AUOGWM      AUOGWM:200
 
 audit:list                      -           AUOGWM  AUOGWM      -
 audit:entry                     entry       AUOGWM  AUOGW:302   -

@@ -1,0 +1,187 @@
+"""Pages with 100 projects and with 100,000: the same time, the same queries.
+
+The parent runs one process for each size; a line on its input is an address, the answer is how long the page took
+and how many queries it made.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from portal.demo.lease import Lease
+from portal.env import REPO
+
+SMALL = ("--projects", "100", "--credentials", "1000")
+LARGE = ("--projects", "100000", "--credentials", "1000000")
+ROUNDS = 7
+
+
+class Portal:
+    """One size of the portal, in a process of its own."""
+
+    def __init__(self, folder: Path, size: tuple[str, ...]) -> None:
+        words = [sys.executable, "-m", "tests.bench.pages", str(folder), *size]
+        self._process = subprocess.Popen(
+            words, cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.addresses: dict[str, str] = self._read()
+
+    def _read(self) -> Any:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("the process of the pages ended")
+        return json.loads(line)
+
+    def get(self, address: str) -> dict[str, Any]:
+        """Return milliseconds and queries of one answer."""
+        assert self._process.stdin
+        print(address, file=self._process.stdin, flush=True)
+        answer: dict[str, Any] = self._read()
+        if answer["status"] != 200:
+            raise SystemExit(f"{address}: {answer['status']}")
+        return answer
+
+    def end(self) -> None:
+        """Stop it and its servers."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(60)
+
+
+@contextmanager
+def both(root: Path) -> Iterator[tuple[Portal, Portal]]:
+    """Run both sizes; data that is there already is used again."""
+    small, large = Portal(root / "small", SMALL), Portal(root / "large", LARGE)
+    try:
+        yield small, large
+    finally:
+        small.end()
+        large.end()
+
+
+def compare(root: Path) -> list[tuple[str, float, float, int, int]]:
+    """Return for each page: name, median milliseconds with 100 and with 100,000 projects, queries of each."""
+    rows = []
+    with both(root) as portals:
+        for name in portals[0].addresses:
+            taken: tuple[list[float], list[float]] = ([], [])
+            queries = [0, 0]
+            for number in range(ROUNDS + 1):
+                for index, portal in enumerate(portals):
+                    answer = portal.get(portal.addresses[name])
+                    queries[index] = answer["queries"]
+                    if number:
+                        taken[index].append(answer["ms"])
+            rows.append((name, statistics.median(taken[0]), statistics.median(taken[1]), *queries))
+    return rows
+
+
+def addresses() -> dict[str, str]:
+    """Return the lists, each in the orders it offers, and the pages of one project, group, person and credential."""
+    from django.urls import reverse
+
+    from apikeys.models import ApiKey
+    from groups.models import Group
+    from portal.accounts.models import Person
+    from projects.models import Project
+    from tokens.models import UserToken
+
+    project = Project.objects.filter(code__startswith="volume-", state="active").order_by("-id")[5]
+    group = Group.objects.filter(pk=project.group_id).get()
+    person = Person.objects.filter(email__startswith="volume-").order_by("-id")[3]
+    token = UserToken.objects.filter(project=project).order_by("id")[0]
+    key = ApiKey.objects.order_by("id")[20]
+    plain = ["monitoring:index", "projects:list", "groups:list", "accounts:people", "tokens:list", "apikeys:list",
+             "gateway:refusals", "audit:list", "organization:settings", "organization:limits", "gateway:list",
+             ]  # fmt: skip
+    found = {name: reverse(name) for name in plain}
+    for name, orders in SORTS.items():
+        for order in orders:
+            found[f"{name} {order}"] = f"{reverse(name)}?{order}"
+    for tab in ("detail", "tokens", "keys", "members", "limits", "activity", "settings"):
+        found[f"projects:{tab}"] = reverse(f"projects:{tab}", args=[project.code])
+    found["groups:detail"] = reverse("groups:detail", args=[group.code])
+    for name, thing in (
+        ("accounts:person", person.pk),
+        ("tokens:detail", token.key_id),
+        ("apikeys:detail", key.key_id),
+    ):
+        found[name] = reverse(name, args=[thing])
+    return found
+
+
+SORTS = {
+    "projects:list": ["sort=name", "sort=-name", "sort=group", "sort=-today", "sort=month", "sort=-used", "q=claims+77",
+                      "state=blocked", "state=near"],
+    "tokens:list": ["sort=name", "sort=-used", "sort=expires", "q=Token+777", "status=expired"],
+    "apikeys:list": ["sort=name", "sort=-used", "sort=expires", "q=Service+77"],
+    "accounts:people": ["sort=name", "q=person+77"],
+}  # fmt: skip
+
+
+def serve(folder: Path, size: tuple[str, ...]) -> None:
+    """Answer addresses from standard input until it ends."""
+    lease = Lease(folder, durable=False, remove=False).join()
+    try:
+        os.environ.update(lease.urls, PORTAL_DATA_DIR=str(folder), PORTAL_LOG_LEVEL="ERROR")
+        os.environ["DJANGO_SETTINGS_MODULE"] = "portal.settings"
+        manage = [sys.executable, "manage.py"]
+        subprocess.run(
+            [*manage, "migrate", "--data-dir", str(folder)], cwd=REPO, check=True, capture_output=True
+        )
+        import django
+
+        django.setup()
+        from django.db import connection, reset_queries
+        from django.test import Client, override_settings
+
+        from portal.accounts.models import Person, RoleGrant
+        from projects.models import Project
+        from tests.factories import signed_in
+
+        if not Project.objects.exists():
+            load = [*manage, "load_volume", *size, "--data-dir", str(folder)]
+            subprocess.run(load, cwd=REPO, check=True, capture_output=True)
+        admin, is_new = Person.objects.get_or_create(name="Bench", email="bench@example.com")
+        if is_new:
+            RoleGrant.objects.create(person=admin, role="admin", source="portal")
+        client: Client = signed_in(admin)
+        print(json.dumps(addresses()), flush=True)
+        with override_settings(ALLOWED_HOSTS=["*"]):
+            for line in sys.stdin:
+                connection.force_debug_cursor = True
+                reset_queries()
+                begun = perf_counter()
+                response = client.get(line.strip())
+                response.getvalue() if response.streaming else response.content
+                taken = (perf_counter() - begun) * 1000
+                slow = sorted(connection.queries, key=lambda q: -float(q["time"]))[:3]
+                answer = {"status": response.status_code, "ms": taken, "queries": len(connection.queries)}
+                if os.environ.get("PAGES_SLOW"):
+                    answer["slow"] = [(q["time"], q["sql"][:1500]) for q in slow]
+                print(json.dumps(answer), flush=True)
+    finally:
+        lease.leave()
+
+
+def main(folder: str, *size: str) -> None:
+    """Serve when a size is given, else compare and print."""
+    if size:
+        serve(Path(folder), size)
+        return
+    root = Path(folder or tempfile.mkdtemp(prefix="portal-pages-"))
+    for name, small, large, few, many in compare(root):
+        print(f"{name:40}{small:9.1f}{large:9.1f}{large / small:7.2f} {few:4}{many:4}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*(sys.argv[1:] or [""]))
