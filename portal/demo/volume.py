@@ -95,8 +95,8 @@ _SUBJECTS = """
 # One row stands for the calls of a project on a day: the ledger allows several calls in one row.
 _LEDGER = """
     INSERT INTO ledger (id, moment, day, kind, gateway, request_id, credential, project, group_id, person, model,
-                        status, calls, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
-                        spend, is_late, is_restated, occurred, arrived)
+                        status, calls, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens,
+                        reasoning_tokens, spend, is_late, is_restated, occurred, arrived)
     SELECT md5(%(day)s::date || '/' || t.id)::uuid, %(moment)s, %(day)s, 'settle', 'volume',
            t.id || '/' || %(day)s::date, t.key_id, t.project_id, p.group_id, t.person_id,
            (%(models)s::text[])[1 + t.id %% 3], 'ok', 1 + t.id %% 40, 1000 + t.id %% 9000, 0, 0, 200 + t.id %% 900, 0,
