@@ -4,15 +4,18 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('projects', '0005_list_indexes'),
+        ("projects", "0005_list_indexes"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='project',
-            name='members_issue_tokens',
-            field=models.BooleanField(db_default=True, default=True, help_text='Whether members may issue user tokens to themselves.'),
+            model_name="project",
+            name="members_issue_tokens",
+            field=models.BooleanField(
+                db_default=True,
+                default=True,
+                help_text="Whether members may issue user tokens to themselves.",
+            ),
         ),
     ]
