@@ -41,6 +41,7 @@ class Action(models.TextChoices):
     STATE_REBUILT = "decision.rebuilt", "rebuilt the decision state of"
     OUTAGE_BEGAN = "outage.began", "noted the absence of"
     OUTAGE_ENDED = "outage.ended", "noted the return of"
+    USAGE_DROPPED = "usage.dropped", "dropped old single calls of"
     USAGE_CORRECTED = "usage.corrected", "corrected the usage of"
 
     REQUEST_MADE = "request.made", "asked for"

@@ -61,7 +61,9 @@ app.conf.beat_schedule = {
     "make partitions": _every("spend.make_partitions", 3600),
     "expire requests": _every("approvals.expire_requests", 300),
     "return limits": _every("projects.return_limits", 60),
-    "look up directory": _every("groups.look_up_members", 900),
+    "make partitions": _every("spend.make_partitions", 3600),
+    "sync directory": _every("directory.sync", 15),
+    "drop old rows": _daily("spend.drop_old", 2, 20),
     "clear sessions": _daily("accounts.clear_sessions", 3, 40),
     "sweep": _every("schedule.sweep", 30),
 }

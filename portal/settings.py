@@ -105,6 +105,9 @@ TOMBSTONE_SECONDS = 60 * 60
 RESTATEMENT_DAYS = 35
 REFUSAL_STREAM_LENGTH = 100_000
 
+# How long rows are kept, 0 = for good; roll-ups and the audit log always are.
+LEDGER_MONTHS = env.number("PORTAL_LEDGER_MONTHS", 25)
+REFUSAL_DAYS = env.number("PORTAL_REFUSAL_DAYS", 400)
 CELERY_BROKER_URL = env.broker_url(REDIS_URL)
 
 LOGGING = {

@@ -15,7 +15,7 @@ from portal.decision.models import Drift, Subject
 from portal.lib.errors import Unavailable
 from portal.organization.models import Organization
 from portal.organization.selectors import current
-from portal.spend import settled
+from portal.spend import retention, settled
 from portal.spend.models import Limit
 from portal.spend.settled import LimitKey
 from portal.spend.standings import Standing, standings
@@ -171,7 +171,10 @@ def rollup_differences() -> list[tuple[str, Any]]:
             " (SELECT day, sum(calls)::bigint AS calls, sum(spend) AS spend FROM ledger GROUP BY day) AS l"
             " FULL JOIN (SELECT day, sum(calls)::bigint AS calls, sum(spend) AS spend FROM spend_rollup"
             " WHERE scope_key = 'o' GROUP BY day) AS r ON r.day = l.day"
-            " WHERE l.calls IS DISTINCT FROM r.calls OR l.spend IS DISTINCT FROM r.spend ORDER BY 1"
+            " WHERE (l.calls IS DISTINCT FROM r.calls OR l.spend IS DISTINCT FROM r.spend)"
+            # Days whose single calls were dropped by policy have their roll-ups only.
+            " AND (%(since)s::date IS NULL OR coalesce(l.day, r.day) >= %(since)s) ORDER BY 1",
+            {"since": retention.whole_since()},
         )
         return [(str(row[0]), row[1:]) for row in cursor.fetchall()]
 

@@ -18,7 +18,7 @@ from portal.lib import windows
 from portal.lib.uuid7 import uuid7
 from portal.spend import inbox, settled
 from portal.spend.inbox import Entry
-from portal.spend.models import Refusal, UnpricedModel
+from portal.spend.models import Refusal, RefusalBatch, UnpricedModel
 
 log = logging.getLogger(__name__)
 
@@ -161,9 +161,7 @@ def move_refusals(batch: int = 1000) -> int:
             rows = valkey.command("XRANGE", "refused", "-", "+", "COUNT", batch)
             if not rows:
                 break
-            found = [json.loads(fields[1]) for _, fields in rows]
-            with transaction.atomic():
-                _keep_refusals(found)
+            _move_batch([json.loads(fields[1]) for _, fields in rows])
             valkey.command("XDEL", "refused", *(entry_id for entry_id, _ in rows))
             moved += len(rows)
     return moved
@@ -177,6 +175,21 @@ def _keep_refusals(found: list[dict[str, Any]]) -> None:
     for item, decision_id in zip(found, ids, strict=True):
         if decision_id in known:
             continue
+@transaction.atomic
+def _move_batch(found: list[dict[str, Any]]) -> None:
+    # The stream still has the last batch when its mover died between commit and deletion.
+    last = RefusalBatch.objects.filter(pk=1).values_list("counted", flat=True).first() or []
+    counted = {str(decision_id) for decision_id in last}
+    keep_refusals([item for item in found if item["id"] not in counted])
+    RefusalBatch.objects.update_or_create(pk=1, defaults={"counted": [item["id"] for item in found]})
+
+
+@transaction.atomic
+def keep_refusals(found: list[dict[str, Any]]) -> None:
+    """Write refusals, in the form in which the function logs them."""
+    _keep_refusals(found)
+
+
         refusal = _refusal(item, decision_id)
         minute = refusal.occurred.replace(second=0, microsecond=0)
         key = (minute, refusal.credential, refusal.code, refusal.binding, refusal.is_observed)

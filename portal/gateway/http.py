@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from portal.decision import configuration, decide, reservation, usage
 from portal.decision.decide import Allowed, Refused
-from portal.gateway import bodies, documents, ext_authz, health, known, openapi
+from portal.gateway import again, bodies, documents, ext_authz, health, known, openapi
 from portal.lib import problems
 from portal.lib.errors import Unavailable
 from portal.lib.windows import rfc3339
@@ -114,6 +114,8 @@ def _authorize(environ: dict[str, Any]) -> _Answer:
         raise
     answer = decide.authorize(_secret(environ), call)
     if isinstance(answer, Allowed):
+        if not again.is_new(call.request_id) and again.give_back_if_booked(answer, call):
+            raise _Problem("request_id_reused")
         return _json(documents.allowed(answer, call.credential))
     return _refuse(_refusal(answer, call))
 

@@ -1,7 +1,8 @@
 """The identity of a replay: a gateway and a user token of its own, for as long as it runs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from tokens.services import issue_token, revoke_token
 # Who the calls of every replay belong to; the name is reserved, so no mail can ever reach it.
 _PERSON = "trace-replay@portal.invalid"
 _SERVERS_BACK_WITHIN = 120.0
+_LOCK = 7345005
 _T = TypeVar("_T")
 
 
@@ -46,6 +48,19 @@ class Booked:
 
 def _title(run: str) -> str:
     return f"replay {run}"
+
+
+@contextmanager
+def alone(run: str) -> Iterator[bool]:
+    """Whether nobody else replays the run; the lock ends with the connection that holds it."""
+    own = connection.copy()
+    try:
+        with own.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", [_LOCK, run])
+            mine = bool(cursor.fetchone()[0])
+        yield mine
+    finally:
+        own.close()
 
 
 def open_run(*, run: str, project: Project, actor: Actor, reason: str = "") -> Run:

@@ -6,6 +6,7 @@ no foreign keys: what was spent stays when its project is gone).
 
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
@@ -217,6 +218,19 @@ class Refusal(models.Model):
             models.Index(fields=["-occurred", "-decision_id"], name="refusal_occurred_idx"),
             models.Index(fields=["project", "-occurred"], name="refusal_project_idx"),
         ]
+
+
+class RefusalBatch(models.Model):
+    """The refusals that were last moved out of the stream: one row, with id 1.
+
+    Those that became part of a count have no row of their own by which a mover would know them again.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    counted = ArrayField(models.UUIDField())
+
+    class Meta:
+        db_table = "refusal_batch"
 
 
 class LimitAlert(models.Model):

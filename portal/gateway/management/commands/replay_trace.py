@@ -62,6 +62,14 @@ class Command(PortalCommand):
         project = Project.objects.filter(code=options["project"]).first()
         if project is None:
             raise Refused(f"There is no project {options['project']}.")
+        with runs.alone(run) as mine:
+            if not mine:
+                raise Refused(f"The run {run} is under way. Wait for its end, or choose another --run.")
+            outcome = self._replay(run, project, rows, options)
+        self._tell(run, project, options["model"], outcome)
+        return 0 if outcome.is_complete and not outcome.rejected else 1
+
+    def _replay(self, run: str, project: Project, rows: list[Any], options: dict[str, Any]) -> Outcome:
         opened = runs.open_run(run=run, project=project, actor=self.actor, reason=options["reason"])
         sender = Replay(
             url=options["url"] or running_portal(),
@@ -81,8 +89,7 @@ class Command(PortalCommand):
             raise Refused(f"Cut off. --run {run} resumes it.") from None
         finally:
             runs.close_run(opened, actor=self.actor)
-        self._tell(run, project, options["model"], outcome)
-        return 0 if outcome.is_complete and not outcome.rejected else 1
+        return outcome
 
     def _tell(self, run: str, project: Project, model: str, outcome: Outcome) -> None:
         spend = runs.booked(run).spend
