@@ -2,9 +2,11 @@
 
 import hashlib
 import ipaddress
+import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgpack
@@ -16,8 +18,13 @@ from portal.decision.configuration import Configuration
 from portal.lib import secrets, windows
 from portal.lib.errors import Unavailable
 from portal.lib.uuid7 import uuid7
+from portal.spend.pricing import ModelPrice
 
 BASE = 10**9
+# Price id, spend hi and lo, tokens hi and lo.
+_AMOUNTS = struct.Struct("<5d")
+_HEAD = struct.Struct("<11d")
+_NUMBERS = struct.Struct("<6d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +146,96 @@ def read_rows(packed: bytes) -> list[Row]:
     ]
 
 
-def _window_arguments(now_ms: int, zone: str) -> list[int]:
-    return [edge for window in windows.windows_at(now_ms / 1000, zone) for edge in (window.start, window.end)]
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a copy of the configuration says of a moment, as the functions take it, and when its windows end."""
+
+    text: str
+    start: int  # milliseconds, half-open: while this day, week and month last
+    end: int
+    ends: dict[str, int]
+
+
+_frames: dict[tuple[int, str, int, int], Frame] = {}
+
+
+def frame_of(config: Configuration, now_ms: int) -> Frame:
+    """Return the frame of a moment; the last one is kept."""
+    key = (config.version, config.zone, settings.RESERVATION_SECONDS, settings.REFUSAL_STREAM_LENGTH)
+    frame = _frames.get(key)
+    if frame is None or not frame.start <= now_ms < frame.end:
+        found = windows.windows_at(now_ms / 1000, config.zone)
+        numbers = [config.version, *(edge for window in found for edge in (window.start, window.end))]
+        numbers += [settings.RESERVATION_SECONDS * 1000, settings.REFUSAL_STREAM_LENGTH]
+        frame = Frame(
+            " ".join(map(str, numbers)),
+            max(window.start for window in found) * 1000,
+            min(window.end for window in found) * 1000,
+            {window.kind: window.end for window in found},
+        )
+        _frames.clear()
+        _frames[key] = frame
+    return frame
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    scope: str
+    metric: str
+    window: str
+    model: str
+    label: str
+    limit: int
+    is_enforced: bool
+    set_on: str
+
+
+@lru_cache(maxsize=4096)
+def _described(packed: bytes) -> tuple[str, str, tuple[_Limit, ...]]:
+    """Read what calls with one credential, user and model have in common: project, user, limits."""
+    project, user, rows = msgpack.unpackb(packed)
+    return (
+        project,
+        user,
+        tuple(
+            _Limit(scope, metric, window, model, label, hi * BASE + lo, is_enforced, set_on)
+            for scope, metric, window, model, label, hi, lo, is_enforced, set_on in rows
+        ),
+    )
+
+
+def _standing(
+    limits: Sequence[_Limit], answer: Sequence[bytes], asked: Mapping[str, int], ends: Mapping[str, int]
+) -> list[Row]:
+    """Return the limits of an allowed call, with what is settled and reserved now."""
+    rows = []
+    for number, (limit, packed) in enumerate(zip(limits, answer[4:], strict=True), start=1):
+        _, settled, settled_lo, held, held_lo, resets = _NUMBERS.unpack_from(packed, len(packed) - 48)
+        rows.append(
+            Row(
+                limit.scope,
+                limit.metric,
+                limit.window,
+                limit.model,
+                limit.label,
+                limit.limit,
+                int(settled) * BASE + int(settled_lo),
+                int(held) * BASE + int(held_lo),
+                asked.get(limit.metric, 1),
+                ends.get(limit.window) or int(resets),
+                number not in answer[3],
+                limit.is_enforced,
+                limit.set_on,
+            )
+        )
+    return rows
+
+
+def _amounts(price: ModelPrice | None, amount: estimate.Estimate | None, *, no_price: int = 0) -> bytes:
+    spend, tokens = (amount.spend, amount.tokens) if amount else (0, 0)
+    return _AMOUNTS.pack(
+        price.id if price and amount else no_price, *divmod(spend, BASE), *divmod(tokens, BASE)
+    )
 
 
 def in_step(attempt: Callable[[Configuration, int], list[Any]]) -> list[Any]:
@@ -174,7 +269,8 @@ def ask(function: str, *arguments: Any) -> list[Any]:
     return in_step(lambda _configuration, _now: valkey.call(function, *arguments))
 
 
-def _address_bits(address: str | None) -> str:
+def address_bits(address: str | None) -> str:
+    """Return an address as 128 bits in text, IPv4 mapped into IPv6; nothing for none."""
     if not address:
         return ""
     try:
@@ -219,10 +315,14 @@ def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> 
     credential_digests = digest_arguments(call.credential)[1] if credential else ""
     request = reservation.request_hash(call.request_id)
     decision_id = uuid7()
-    bits = _address_bits(call.client_ip)
+    bits = address_bits(call.client_ip)
+    ends: Mapping[str, int] = {}
 
     def attempt(config: Configuration, now: int) -> list[Any]:
+        nonlocal ends
         now = now_ms or now
+        frame = frame_of(config, now)
+        ends = frame.ends
         model = config.model(call.model)
         price = config.price(model, now)
         amount = price and estimate.ceiling(
@@ -232,12 +332,10 @@ def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> 
             max_output_tokens=call.max_output_tokens,
             n=call.n,
         )
-        spend, tokens = (amount.spend, amount.tokens) if amount else (0, 0)
         return valkey.call(
             "authorize",
             now_ms or "",
-            config.version,
-            *_window_arguments(now, config.zone),
+            frame.text,
             gateway.key_id,
             peppers,
             gateway_digests,
@@ -247,13 +345,9 @@ def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> 
             call.request_id,
             fingerprint(call, key_id, model),
             model,
-            price.id if price and amount else 0,
-            *divmod(spend, BASE),
-            *divmod(tokens, BASE),
+            _amounts(price, amount),
             bits,
-            settings.RESERVATION_SECONDS * 1000,
-            str(decision_id),
-            settings.REFUSAL_STREAM_LENGTH,
+            decision_id.bytes,
             call.client_ip or "",
             user_key(call.user or ""),
         )
@@ -265,24 +359,31 @@ def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> 
             return Refused(code, str(decision_id))
         _, _, now, rows, name, project = answer
         return Refused(code, str(decision_id), now, tuple(read_rows(rows)), name.decode(), project.decode())
-    (_, _, moment, expires, group, project, person, draws, price_id, hi, lo, thi, tlo, code, user, rows) = (
-        answer
+    project_code, user, limits = _described(answer[1])
+    moment, expires, group, project_pk, person, draws, price_id, hi, lo, tokens_hi, tokens_lo = map(
+        int, _HEAD.unpack(answer[2])
     )
     held = reservation.Reservation(
         moment,
-        project,
+        project_pk,
         group,
         person,
         draws,
         price_id,
         hi * BASE + lo,
-        thi * BASE + tlo,
+        tokens_hi * BASE + tokens_lo,
         key_id,
         gateway.key_id,
         request,
     )
     return Allowed(
-        reservation.encode(held), expires, held.amount, code.decode(), user.decode(), key_id, read_rows(rows)
+        reservation.encode(held),
+        expires,
+        held.amount,
+        project_code,
+        user,
+        key_id,
+        _standing(limits, answer, {"spend": held.amount, "tokens": held.tokens}, ends),
     )
 
 
@@ -346,16 +447,13 @@ def explain(
         return valkey.call(
             "explain",
             "",
-            config.version,
-            *_window_arguments(now, config.zone),
+            frame_of(config, now).text,
             key_id,
             peppers,
             found,
             name,
-            price.id if price and amount else (0 if model else -1),
-            *divmod(spend, BASE),
-            *divmod(amount.tokens if amount else 0, BASE),
-            _address_bits(client_ip),
+            _amounts(price, amount, no_price=0 if model else -1),
+            address_bits(client_ip),
         )
 
     answer = in_step(attempt)
