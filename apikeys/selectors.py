@@ -2,19 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from apikeys.models import ApiKey
-from portal.credentials.selectors import with_status
+from portal.credentials.selectors import MOST_FOUND, unused_since, with_status, with_text
+from portal.organization.selectors import current as current_organization
 from portal.spend import scopes, selectors
 from portal.spend.selectors import NOTHING, Calendar
+from projects.models import Project
+
+OLD_DAYS = 90
+STATES = [("rotating", "Rotating"), ("old", f"Secret older than {OLD_DAYS} days")]
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A key with its age, spend and limits, in nano-units."""
+    """A key with the age of its secret in days, and its spend and limits in nano-units."""
 
     key: ApiKey
     age: int
@@ -23,21 +29,41 @@ class KeyRow:
     day_limit: int | None
     month_limit: int | None
 
+    @property
+    def is_old(self) -> bool:
+        """Whether its secret should be changed."""
+        return self.age >= OLD_DAYS
+
 
 def matching(
     keys: QuerySet[ApiKey], *, text: str = "", project: str = "", status: str = ""
 ) -> QuerySet[ApiKey]:
-    """Return the keys that fit every filter given, with project and owner."""
+    """Return the keys that fit every filter given, with project, owner and deputy."""
+    now = timezone.now()
     if text:
-        keys = keys.filter(
-            Q(name__icontains=text)
-            | Q(project__name__icontains=text)
-            | Q(hint__endswith=text)
-            | Q(key_id=text)
-        )
+        keys = with_text(keys, text, Q(project__in=_ids(text)))
     if project:
-        keys = keys.filter(project__code=project)
-    return with_status(keys, status).select_related("project", "owner")
+        keys = keys.filter(project__in=_ids(project))
+    if status == "rotating":
+        keys = keys.filter(previous_until__gt=now, revoked__isnull=True)
+    elif status == "old":
+        limit = now - timedelta(days=OLD_DAYS)
+        keys = with_status(keys, "active").filter(
+            Q(rotated__lt=limit) | Q(rotated__isnull=True), created__lt=limit
+        )
+    elif status == "unused":
+        keys = unused_since(keys, now - timedelta(days=current_organization().unused_flag_days))
+    else:
+        keys = with_status(keys, status)
+    return keys.select_related("project", "owner", "deputy")
+
+
+def _ids(text: str) -> list[int]:
+    """Return the projects that a text means: the one with that code, else those with it in their name."""
+    exact = list(Project.objects.filter(code=text).values_list("pk", flat=True))
+    return exact or list(
+        Project.objects.filter(name__icontains=text).order_by("pk").values_list("pk", flat=True)[:MOST_FOUND]
+    )
 
 
 def key_rows(keys: Sequence[ApiKey], calendar: Calendar) -> list[KeyRow]:
@@ -46,7 +72,13 @@ def key_rows(keys: Sequence[ApiKey], calendar: Calendar) -> list[KeyRow]:
     used, limits = selectors.today_and_month(names, calendar), selectors.spend_limits(names)
     now = timezone.now()
     return [
-        KeyRow(key, (now - key.created).days, spent.today, spent.month, *limits.get(name, (None, None)))
+        KeyRow(
+            key,
+            (now - (key.rotated or key.created)).days,
+            spent.today,
+            spent.month,
+            *limits.get(name, (None, None)),
+        )
         for key, name in zip(keys, names, strict=True)
         for spent in [used.get(name, NOTHING)]
     ]

@@ -13,13 +13,15 @@ _DURABLE = {"synchronous_commit": ("on", "remote_apply"), "fsync": ("on",), "ful
 def peppers_in_use() -> dict[int, int]:
     """Return how many active credentials and gateways use each pepper."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            " UNION ALL ".join(
-                f"SELECT pepper_id FROM {table}"  # noqa: S608  fixed names
-                " WHERE revoked IS NULL AND (expires IS NULL OR expires > now())"
-                for table in ("user_token", "api_key", "gateway")
-            ).join(("SELECT pepper_id, count(*) FROM (", ") AS used GROUP BY 1"))
-        )
+        current = [
+            f"SELECT pepper_id FROM {table}"  # noqa: S608  fixed names
+            " WHERE revoked IS NULL AND (expires IS NULL OR expires > now())"
+            for table in ("user_token", "api_key", "gateway")
+        ]
+        # While a key is rotated, its previous secret needs its pepper as well.
+        previous = "SELECT previous_pepper_id FROM api_key WHERE revoked IS NULL AND previous_until > now()"
+        held = " UNION ALL ".join([*current, previous])
+        cursor.execute(f"SELECT pepper_id, count(*) FROM ({held}) AS used GROUP BY 1")  # noqa: S608
         return dict(cursor.fetchall())
 
 

@@ -5,10 +5,13 @@ from typing import Any
 from django import forms
 
 from portal.accounts.models import Person
+from portal.credentials.forms import MODELS_HELP, NETWORKS_HELP, NetworkListField
 from portal.organization.models import Organization
-from portal.web.forms import PortalForm
+from portal.web.forms import EditForm, MoneyField, PortalForm
+from projects.forms import ModelListField
 from projects.models import Project
 from projects.selectors import people_who_may_hold_tokens
+from tokens.models import UserToken
 
 
 class IssueForm(PortalForm):
@@ -24,6 +27,9 @@ class IssueForm(PortalForm):
     days = forms.IntegerField(
         label="Valid for", widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"})
     )
+    daily_limit = MoneyField(label="Daily limit", required=False)
+    monthly_limit = MoneyField(label="Monthly limit", required=False)
+    allowed_models = ModelListField(label="Allowed models", required=False, help_text=MODELS_HELP)
 
     def __init__(
         self,
@@ -46,3 +52,18 @@ class IssueForm(PortalForm):
 
 def _label(person: Person) -> str:
     return f"{person.name} ({person.email})" if person.email and person.email != person.name else str(person)
+
+
+class ChangeForm(EditForm):
+    """Change what a token may do; the person and the expiry stay."""
+
+    name = forms.CharField(label="Name", max_length=120)
+    allowed_models = ModelListField(label="Allowed models", required=False, help_text=MODELS_HELP)
+    networks = NetworkListField(label="Allowed addresses", required=False, help_text=NETWORKS_HELP)
+    reason = forms.CharField(
+        label="Reason", required=False, max_length=300, help_text="Kept in the audit log."
+    )
+
+    def __init__(self, *args: Any, token: UserToken, **kwargs: Any) -> None:
+        names = ("name", "allowed_models", "networks")
+        super().__init__(*args, current={name: getattr(token, name) for name in names}, **kwargs)

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
-from portal.credentials.selectors import with_status
+from portal.accounts.models import Person
+from portal.credentials.selectors import MOST_FOUND, unused_since, with_status, with_text
+from portal.organization.selectors import current as current_organization
 from portal.spend import scopes, selectors
 from portal.spend.selectors import NOTHING, Calendar
+from projects.models import Project
 from tokens.models import UserToken
 
 
@@ -23,20 +28,47 @@ class TokenRow:
 
 
 def matching(
-    tokens: QuerySet[UserToken], *, text: str = "", project: str = "", status: str = ""
+    tokens: QuerySet[UserToken],
+    *,
+    text: str = "",
+    project: str = "",
+    status: str = "",
+    group: str = "",
+    person: str = "",
 ) -> QuerySet[UserToken]:
-    """Return the tokens that fit every filter given, with project and person."""
+    """Return the tokens that fit every filter given, with project and person; `person` is an id."""
     if text:
-        tokens = tokens.filter(
-            Q(person__name__icontains=text)
-            | Q(person__email__icontains=text)
-            | Q(name__icontains=text)
-            | Q(hint__endswith=text)
-            | Q(key_id=text)
-        )
+        tokens = with_text(tokens, text, Q(person__in=_people(text)))
     if project:
-        tokens = tokens.filter(project__code=project)
-    return with_status(tokens, status).select_related("project", "person")
+        tokens = tokens.filter(project__in=_projects(project))
+    if group:
+        tokens = tokens.filter(project__group__code=group)
+    if person:
+        tokens = tokens.filter(person=int(person)) if person.isdecimal() else tokens.none()
+    if status == "unused":
+        days = current_organization().unused_flag_days
+        tokens = unused_since(tokens, timezone.now() - timedelta(days=days))
+    else:
+        tokens = with_status(tokens, status)
+    return tokens.select_related("project", "person")
+
+
+def current_tokens_of(person: Person, within: QuerySet[UserToken]) -> QuerySet[UserToken]:
+    """Return the tokens of a person that are not revoked, of those given."""
+    return within.filter(person=person, revoked__isnull=True)
+
+
+def _people(text: str) -> list[int]:
+    """Return the people whose name or address holds the text."""
+    found = Person.objects.filter(Q(name__icontains=text) | Q(email__icontains=text))
+    return list(found.order_by("pk").values_list("pk", flat=True)[:MOST_FOUND])
+
+
+def _projects(text: str) -> list[int]:
+    """Return the projects that a text means: the one with that code, else those with it in their name."""
+    exact = list(Project.objects.filter(code=text).values_list("pk", flat=True))
+    named = Project.objects.filter(name__icontains=text).order_by("pk")
+    return exact or list(named.values_list("pk", flat=True)[:MOST_FOUND])
 
 
 def token_rows(tokens: Sequence[UserToken], calendar: Calendar) -> list[TokenRow]:

@@ -1,17 +1,24 @@
-"""API keys across projects: the list, creating one, revoking one."""
+"""API keys across projects: the list, creating one, revoking several."""
 
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
-from apikeys.access import get_key, keys_visible_to
+from apikeys.access import keys_manageable_by, keys_visible_to
 from apikeys.forms import IssueForm
+from apikeys.models import ApiKey
 from apikeys.selectors import key_rows, matching
-from apikeys.services import issue_api_key, revoke_api_key
+from apikeys.services import issue_api_key, revoke_api_keys
 from apikeys.tables import REGION, KeyFilters, key_table
-from portal.accounts.access import person_of, require
+from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
+from portal.credentials.selectors import in_batches
 from portal.lib.errors import RuleBroken
 from portal.lib.money import from_nano
 from portal.organization.selectors import current as current_organization
@@ -22,14 +29,18 @@ from portal.web.htmx import render_dialog, render_page_or_region, saved
 from projects.access import get_project, projects_with
 from projects.forms import ChooseProjectForm, ReasonForm
 
+MOST_AT_ONCE = 200
+LIVE = timedelta(hours=1)
+
 
 @require_GET
 @require(Right.SEE_PROJECTS)
 def key_list(request: HttpRequest) -> HttpResponse:
     """Show the keys of the projects the person may see."""
     person, calendar = person_of(request), spend.calendar(current_organization().time_zone)
-    context = key_table(request, keys_visible_to(person), calendar)
-    context["can_issue"] = projects_with(person, Right.MANAGE_API_KEYS).exists()
+    may_manage = projects_with(person, Right.MANAGE_API_KEYS).exists()
+    context = key_table(request, keys_visible_to(person), calendar, may_revoke=may_manage)
+    context["can_issue"] = may_manage
     return render_page_or_region(request, "apikeys/list.html", "apikeys/_key_table.html", context)
 
 
@@ -41,23 +52,21 @@ def export(request: HttpRequest) -> StreamingHttpResponse:
     found = matching(
         keys_visible_to(person_of(request)), text=filters.value("q"), status=filters.value("status")
     )
-    heads = ["Id", "Name", "Owner", "Project", "Status", "Created", "Expires", "Last used", "This month"]
-    lines = (
-        (
-            k.key_id,
-            k.name,
-            str(k.owner or ""),
-            k.project.code,
-            k.status,
-            k.created,
-            k.expires,
-            k.last_used,
-            month,
-        )
-        for row in key_rows(list(found.order_by("pk")), calendar)
-        for k, month in [(row.key, from_nano(row.month))]
-    )
-    return csv_response(f"api-keys-{calendar.today}", heads, lines)
+    heads = ["Id", "Name", "Owner", "Deputy", "Project", "Status", "Created", "Secret made", "Expires"]
+    heads += ["Last used", "Last used from", "This month"]
+    return csv_response(f"api-keys-{calendar.today}", heads, _lines(found, calendar))
+
+
+def _lines(keys: QuerySet[ApiKey], calendar: spend.Calendar) -> Iterator[list[object]]:
+    """Yield the lines of the export in batches, so that any number of keys needs little memory."""
+    for batch in in_batches(keys):
+        for row in key_rows(batch, calendar):
+            key = row.key
+            made = key.rotated or key.created
+            yield [
+                key.key_id, key.name, str(key.owner or ""), str(key.deputy or ""), key.project.code, key.status,
+                key.created, made, key.expires, key.last_used, key.last_used_from, from_nano(row.month),
+            ]  # fmt: skip
 
 
 @require_http_methods(["GET", "POST"])
@@ -75,14 +84,20 @@ def issue(request: HttpRequest) -> HttpResponse:
             back=reverse("apikeys:list"),
         )
     project = get_project(request, code, need=Right.MANAGE_API_KEYS)
-    form = IssueForm(posted(request), project=project, organization=organization)
+    form = IssueForm(
+        posted(request),
+        project=project,
+        organization=organization,
+        person=person,
+        may_never_expire=can(person, Right.MANAGE_API_KEYS, everywhere=True),
+    )
     back = reverse("projects:keys", args=[project.code])
     if form.is_valid():
-        name, owner, days = (form.cleaned_data[field] for field in ("name", "owner", "days"))
+        values = dict(form.cleaned_data)
+        for limit in ("daily_limit", "monthly_limit"):
+            values[limit] = None if values[limit] is None else from_nano(values[limit])
         try:
-            key, secret = issue_api_key(
-                project=project, name=name, owner=owner, days=days, actor=actor_of(request)
-            )
+            key, secret = issue_api_key(project=project, actor=actor_of(request), **values)
         except RuleBroken as broken:
             form.add_broken_rule(broken)
         else:
@@ -91,7 +106,7 @@ def issue(request: HttpRequest) -> HttpResponse:
                 request,
                 "apikeys/issued_dialog.html",
                 shown,
-                title=f"Key {name} created",
+                title=f"Key {key.name} created",
                 back=back,
                 refresh=[REGION],
             )
@@ -108,19 +123,25 @@ def issue(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@require(Right.SEE_PROJECTS)
-def revoke(request: HttpRequest, key_id: str) -> HttpResponse:
-    """Revoke one key, after saying what stops."""
-    key = get_key(request, key_id)
-    form, back = ReasonForm(posted(request)), reverse("projects:keys", args=[key.project.code])
-    if form.is_valid():
-        revoke_api_key(key=key, actor=actor_of(request), reason=form.cleaned_data["reason"])
-        return saved(request, to=back, toast=f"Key {key.name} revoked", refresh=[REGION])
+@require(Right.MANAGE_API_KEYS)
+def revoke_many(request: HttpRequest) -> HttpResponse:
+    """Revoke the selected keys, after saying which are in use; those that may not be are left out."""
+    chosen = request.POST.getlist("id") or request.GET.getlist("id")
+    found = keys_manageable_by(person_of(request)).filter(key_id__in=chosen[:MOST_AT_ONCE], revoked=None)
+    keys = list(found.select_related("project", "owner").order_by(F("last_used").desc(nulls_last=True), "pk"))
+    form, back = ReasonForm(posted(request)), reverse("apikeys:list")
+    if form.is_valid() and keys:
+        done = revoke_api_keys(keys=keys, actor=actor_of(request), reason=form.cleaned_data["reason"])
+        words = f"{len(done)} key{'' if len(done) == 1 else 's'} revoked"
+        return saved(request, to=back, toast=words, refresh=[REGION])
+    now = timezone.now()
+    shown = {
+        "form": form,
+        "keys": keys,
+        "live": [key for key in keys if key.last_used and now - key.last_used < LIVE],
+    }
+    title = f"Revoke {len(keys)} API key{'' if len(keys) == 1 else 's'}?"
+    status = 422 if form.errors or (request.method == "POST" and not keys) else 200
     return render_dialog(
-        request,
-        "apikeys/revoke_dialog.html",
-        {"form": form, "key": key},
-        title=f"Revoke {key.name}?",
-        back=back,
-        status=422 if form.errors else 200,
+        request, "apikeys/revoke_many_dialog.html", shown, title=title, back=back, status=status
     )

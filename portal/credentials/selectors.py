@@ -1,9 +1,11 @@
 """Questions that hold for every kind of credential."""
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db.models import Model, Q, QuerySet
+from django.db.models.functions import Right
 from django.utils import timezone
 
 from portal.credentials.models import EXPIRING_DAYS, CallCredential
@@ -16,6 +18,10 @@ STATUSES = [
     ("suspended", "Suspended"),
     ("revoked", "Revoked"),
 ]
+UNUSED = ("unused", "Not used for long")
+
+MOST_COUNTED = 1000
+MOST_FOUND = 500
 
 M = TypeVar("M", bound=Model)
 
@@ -42,6 +48,44 @@ def with_status(credentials: QuerySet[M], status: str) -> QuerySet[M]:
 
 def by_time(words: str) -> str:
     """Return the order of a list in words, where the figures of its column are moments."""
-    if words.startswith("last used"):
+    if words.startswith(("last used", "created")):
         return words.replace("highest first", "latest first").replace("lowest first", "longest ago first")
     return words
+
+
+def counted(credentials: QuerySet[M], noun: str) -> str:
+    """Return how many there are in words, counting no further than a person would: ``more than 1,000 tokens``."""
+    number = credentials.order_by()[: MOST_COUNTED + 1].count()
+    if number > MOST_COUNTED:
+        return f"more than {MOST_COUNTED:,} {noun}s"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def with_text(credentials: QuerySet[M], text: str, also: Q | None = None) -> QuerySet[M]:
+    """Return those whose name begins with the text, whose id it is, or whose secret ends in it; ``also`` widens that.
+
+    Each part is answered by an index of its own.
+    """
+    found = Q(name__istartswith=text) | Q(key_id=text) | Q(last_four_shown=text)
+    return credentials.alias(last_four_shown=Right("hint", 4)).filter(found | also if also else found)
+
+
+def unused_since(credentials: QuerySet[M], moment: datetime) -> QuerySet[M]:
+    """Return those that could have been used and were not since the moment, made or resumed before it."""
+    quiet = Q(last_used__lt=moment) | Q(last_used__isnull=True)
+    resumed = Q(resumed__lt=moment) | Q(resumed__isnull=True)
+    return credentials.filter(quiet, resumed, created__lt=moment, revoked__isnull=True)
+
+
+def unused_days(credential: CallCredential) -> int:
+    """Return for how many whole days the credential has not been used."""
+    moments = (credential.created, credential.last_used, credential.resumed)
+    return (timezone.now() - max(moment for moment in moments if moment)).days
+
+
+def in_batches(credentials: QuerySet[M], size: int = 500) -> Iterator[list[M]]:
+    """Yield all of them by their number, each batch found by the index of the last one's end."""
+    last = 0
+    while batch := list(credentials.filter(pk__gt=last).order_by("pk")[:size]):
+        yield batch
+        last = batch[-1].pk

@@ -1,0 +1,35 @@
+"""The page of one API key."""
+
+from datetime import timedelta
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from apikeys.access import get_key
+from portal.accounts.access import person_of, require
+from portal.accounts.policy import Right
+from portal.credentials.pages import credential_context
+from portal.organization.selectors import current as current_organization
+from portal.spend import selectors as spend
+from projects.access import rights_in
+
+OLD_DAYS = 90
+
+
+@require_GET
+@require(Right.SEE_PROJECTS)
+def detail(request: HttpRequest, key_id: str) -> HttpResponse:
+    """Show a key: its secrets, use, spend, refusals and what was done to it."""
+    key = get_key(request, key_id, need=Right.SEE_PROJECTS)
+    calendar, now = spend.calendar(current_organization().time_zone), timezone.now()
+    context = credential_context(request, key, key.project, kind="api_key", calendar=calendar)
+    context |= {
+        "key": key,
+        "credential": key,
+        "can": rights_in(person_of(request), key.project),
+        "secret_age": (now - (key.rotated or key.created)).days,
+        "is_old": now - (key.rotated or key.created) > timedelta(days=OLD_DAYS),
+    }
+    return render(request, "apikeys/detail.html", context)
