@@ -56,13 +56,29 @@ tokens:list                     -           AUOGWM  AUOGWM      -
 tokens:export                   -           AUOGWM  AUOGWM      -
 tokens:issue                    -           AGWM    AGWM        AGWM:200
 tokens:issue?project            project     AGWM    AGWM        AGWM:422
+tokens:revoke_many              -           AGWM    AGWM        AGWM:422
+tokens:detail                   token       AUOGWM  AUOGWM      -
+tokens:edit                     token       AGWM    AGW         AGW:422
+tokens:suspend                  token       AGWM    AGW         AGW
+tokens:resume                   token       AGWM    -           AGW
 tokens:revoke                   token       AUOGWM  AGWM        AGWM
+tokens:limits                   token       AGWM    AGW         AGW
+tokens:preview                  token       AGWM    -           AGW:200
 
 apikeys:list                    -           AUOGWM  AUOGWM      -
 apikeys:export                  -           AUOGWM  AUOGWM      -
 apikeys:issue                   -           AGW     AGW         AGW:200
 apikeys:issue?project           project     AGW     AGW         AGW:422
+apikeys:revoke_many             -           AGW     AGW         AGW:422
+apikeys:detail                  key         AUOGWM  AUOGWM      -
+apikeys:edit                    key         AGW     AGW         AGW:422
+apikeys:rotate                  key         AGW     AGW         AGW:422
+apikeys:end_overlap             key         AGW     AGW         AGW
+apikeys:suspend                 key         AGW     AGW         AGW
+apikeys:resume                  key         AGW     -           AGW
 apikeys:revoke                  key         AUOGWM  AGW         AGW
+apikeys:limits                  key         AGW     AGW         AGW
+apikeys:preview                 key         AGW     -           AGW:200
 
 approvals:list                  -           AUOGW   AUOGW       -
 approvals:mine                  -           AUOGW   AUOGW       -
