@@ -113,6 +113,17 @@ def record_export(
         record(action, actor=actor, target=target, changes=changes, project=project)
 
 
+def record_list_export(name: str, *, actor: Actor, filters: str, rows: int, project: int | None = None) -> None:
+    """Write that somebody takes a list out (``projects``), with its filters as the address has them."""
+    record_export(
+        Action.LIST_EXPORTED,
+        actor=actor,
+        target=Target("list", name, name),
+        changes={"filters": (None, filters), "rows": (None, rows)},
+        project=project,
+    )
+
+
 def _clean(text: str) -> str:
     """Postgres stores no NUL; nothing else is taken away."""
     return text.replace("\x00", "�")

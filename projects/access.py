@@ -8,8 +8,17 @@ from django.http import Http404, HttpRequest
 from portal.accounts.access import groups_administered, person_of, refuse_unless
 from portal.accounts.models import Person
 from portal.accounts.policy import Reach, Right, Role, reach, roles_of
+from projects.bulk import What
 from projects.models import GroupAccess, Membership, Project, ProjectQuerySet
 from projects.services import target_of
+
+BULK_RIGHTS: Mapping[What, Right] = {
+    What.PAUSE: Right.EDIT_PROJECT,
+    What.RESUME: Right.EDIT_PROJECT,
+    What.MOVE: Right.SET_LIMITS,
+    What.LIMITS: Right.LOWER_LIMITS,
+}
+"""The right over a project that each change of many needs; raising a limit is refused by the service besides."""
 
 _EVERYWHERE = (Role.ADMIN, Role.AUDITOR, Role.OPERATOR)
 
@@ -70,3 +79,8 @@ def projects_with(person: Person, right: Right = Right.SEE_PROJECTS, *, own: boo
         condition |= Q(pk__in=Membership.objects.filter(person=person).values("project"))
         condition |= Q(pk__in=GroupAccess.objects.filter(group__members__person=person).values("project"))
     return Project.objects.filter(condition)
+
+
+def bulk_changes_of(person: Person) -> list[What]:
+    """Return the changes of many projects that the person may make in some project."""
+    return [what for what, right in BULK_RIGHTS.items() if reach(right, roles_of(person)) > Reach.OWN]

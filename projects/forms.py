@@ -12,9 +12,11 @@ from portal.accounts.pickers import PersonField
 from portal.accounts.policy import Right
 from portal.lib.errors import RuleBroken
 from portal.lib.names import checked_tags
-from portal.spend.models import ModelAlias, Price
 from portal.web.forms import EditForm, MoneyField, PortalForm
 from portal.web.tables import FilterForm
+from projects.allowed import known_models, unknown_in
+from projects.bulk import What
+from projects.importing import MOST_LINES
 from projects.models import GroupAccess, Membership, Project, ProjectQuerySet
 from projects.services import editable
 
@@ -32,17 +34,25 @@ STATES = [
 
 
 class ProjectFilters(FilterForm):
-    """The filters above the list; `groups` (code, name) and `owners` are those of the projects shown."""
+    """The filters above the list; `groups` are codes and names, None when there are too many to choose from."""
 
     q = forms.CharField(label="Search by name or code", max_length=100)
     group = forms.ChoiceField(label="Group")
-    owner = forms.ChoiceField(label="Owner")
+    owner = forms.CharField(label="Owner", max_length=200)
+    tag = forms.CharField(label="Tag", max_length=40)
     state = forms.ChoiceField(label="State", choices=STATES)
 
-    def __init__(self, query: Any, *, groups: list[tuple[str, str]], owners: list[str]) -> None:
+    def __init__(self, query: Any, *, groups: list[tuple[str, str]] | None) -> None:
         super().__init__(query)
-        self.fields["group"].choices = [("", "All groups"), *groups]  # type: ignore[attr-defined]
-        self.fields["owner"].choices = [("", "All owners"), *((o, o) for o in owners)]  # type: ignore[attr-defined]
+        if groups is None:
+            self.fields["group"] = forms.CharField(label="Group code", max_length=40, required=False)
+            self.fields["group"].widget.attrs["aria-label"] = "Group code"
+        else:
+            self.fields["group"].choices = [("", "All groups"), *groups]  # type: ignore[attr-defined]
+        for name in ("group", "owner", "tag"):
+            field = self.fields[name]
+            if isinstance(field.widget, forms.TextInput):
+                field.widget.attrs |= {"placeholder": field.label, "size": 12}
         self.full_clean()
 
 
@@ -58,16 +68,7 @@ class ModelListField(forms.CharField):
     def clean(self, value: Any) -> list[str] | None:
         """Return the names, each of a model that has a price (``name*`` stands for all that begin so)."""
         names = list(dict.fromkeys((super().clean(value) or "").replace(",", "\n").split()))
-        priced = set(Price.objects.values_list("model", flat=True)) | set(
-            ModelAlias.objects.values_list("alias", flat=True)
-        )
-        unknown = [
-            name
-            for name in names
-            if not (
-                any(known.startswith(name[:-1]) for known in priced) if name.endswith("*") else name in priced
-            )
-        ]
+        unknown = unknown_in(names, known_models())
         if unknown:
             raise ValidationError(f"The price book has no {unknown[0]}. Remove it, or have it priced first.")
         return names or None
@@ -209,3 +210,39 @@ class ChooseProjectForm(PortalForm):
     def __init__(self, *args: Any, projects: ProjectQuerySet, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["project"].queryset = projects.exclude(state=Project.State.ARCHIVED)  # type: ignore[attr-defined]
+
+
+class BulkForm(PortalForm):
+    """What is to become of the selected projects; read from the address, so that the preview can be shown again."""
+
+    to = forms.ModelChoiceField(
+        Group.objects.none(), label="Move to", empty_label="Choose a group", to_field_name="code"
+    )
+    daily = MoneyField(label="Daily limit", required=False, help_text="Leave empty to keep each as it is.")
+    monthly = MoneyField(
+        label="Monthly limit", required=False, help_text="Leave empty to keep each as it is."
+    )
+
+    def __init__(self, *args: Any, what: What, person: Person, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if what == What.MOVE:
+            self.fields["to"].queryset = groups_with(person, Right.CREATE_PROJECT)  # type: ignore[attr-defined]
+        else:
+            del self.fields["to"]
+        if what != What.LIMITS:
+            del self.fields["daily"], self.fields["monthly"]
+
+
+class ImportForm(PortalForm):
+    """A file of projects."""
+
+    file = forms.FileField(
+        label="CSV file",
+        widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
+        help_text=f"UTF-8, at most {MOST_LINES} lines. Nothing is created before you have seen what it would be.",
+        error_messages={
+            "required": "Choose a file.",
+            "missing": "Choose a file.",
+            "empty": "The file is empty.",
+        },
+    )

@@ -38,7 +38,7 @@ NEEDS = {"activity": Right.SEE_AUDIT, "settings": Right.EDIT_PROJECT}
 
 def clock() -> Calendar:
     """Return the organization's calendar now."""
-    return calendar(current_organization().time_zone)
+    return calendar(current_organization().zone)
 
 
 def page_context(request: HttpRequest, project: Project, tab: str) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class ProjectRow:
     group_code: str
     group_name: str
     owners: tuple[str, ...]
+    tags: tuple[str, ...]
+    cost_centre: str
     state: str
     today: int
     month: int
@@ -42,6 +44,13 @@ class ProjectRow:
     def standing(self) -> Standing:
         """The state, or for an active project whether a spend limit is reached or near."""
         return standing(self.state, (self.today, self.day_limit), (self.month, self.month_limit))
+
+    @property
+    def share(self) -> int | None:
+        """Per mille used of the fullest spend limit; None without one."""
+        limits = ((self.today, self.day_limit), (self.month, self.month_limit))
+        parts = [used * 1000 // limit if limit else 1000 for used, limit in limits if limit is not None]
+        return max(parts, default=None)
 
     @property
     def owner(self) -> str:
@@ -91,6 +100,8 @@ def project_rows(projects: ProjectQuerySet, calendar: Calendar) -> list[ProjectR
                 project.group.code if project.group else "",
                 project.group.name if project.group else "",
                 tuple(owners.get(project.pk, ())),
+                tuple(project.tags),
+                project.cost_centre,
                 project.state,
                 spent.today,
                 spent.month,
@@ -111,24 +122,6 @@ def _credentials(projects: Sequence[int], relation: str) -> dict[int, tuple[int,
     rows = Project.objects.filter(pk__in=projects).order_by().values("pk")
     counted = rows.annotate(number=Count(relation, filter=working), used=Max(f"{relation}__last_used"))
     return {row["pk"]: (row["number"], row["used"]) for row in counted}
-
-
-def matching(
-    rows: Sequence[ProjectRow], *, text: str = "", group: str = "", owner: str = "", state: str = ""
-) -> list[ProjectRow]:
-    """Return the rows that fit every filter given; ``active`` includes those near a limit or blocked.
-
-    Archived projects are shown only when asked for.
-    """
-    text = text.casefold()
-    return [
-        row
-        for row in rows
-        if (not text or text in row.name.casefold() or text in row.code)
-        and (not group or row.group_code == group)
-        and (not owner or owner in row.owners)
-        and (state in (row.standing, row.state) if state else row.state != Project.State.ARCHIVED)
-    ]
 
 
 def owners_of(project: Project) -> list[Person]:

@@ -11,10 +11,11 @@ from audit.actors import Actor, Target
 from audit.services import record
 from groups.models import Group
 from portal.accounts.models import Person
+from portal.accounts.services import refuse_toxic
 from portal.decision import subjects
 from portal.decision.models import Subject
 from portal.decision.services import set_limit
-from portal.lib.errors import RuleBroken, refuse_if_changed
+from portal.lib.errors import ChangedMeanwhile, RuleBroken, refuse_if_changed
 from portal.lib.names import checked_code, checked_name, checked_tags
 from portal.spend import scopes
 from portal.spend.touched import touch
@@ -182,13 +183,20 @@ def update_project(
     return project
 
 
-def set_project_state(*, project: Project, state: str, actor: Actor, reason: str = "") -> Project:
-    """Make the project active, paused or archived. Pausing and archiving refuse the very next call."""
+def set_project_state(
+    *, project: Project, state: str, actor: Actor, reason: str = "", seen: str | None = None
+) -> Project:
+    """Make the project active, paused or archived. Pausing and archiving refuse the very next call.
+
+    Raises ChangedMeanwhile when the state is no longer the one in ``seen``.
+    """
     if state not in Project.State.values:
         raise RuleBroken(f"A project is one of: {', '.join(Project.State.values)}.", field="state")
     with subjects.denying(), transaction.atomic(durable=True):
         project = Project.objects.select_for_update().get(pk=project.pk)
         before = project.state
+        if seen is not None and before not in (seen, state):
+            raise ChangedMeanwhile({"state": before})
         if before == state:
             return project
         project.state = state
@@ -207,6 +215,8 @@ def set_project_state(*, project: Project, state: str, actor: Actor, reason: str
 
 
 def _add(project: Project, person: Person, role: str, actor: Actor, reason: str = "") -> Membership:
+    if role == Membership.Role.OWNER:
+        refuse_toxic(person, role)
     membership, is_new = Membership.objects.select_for_update().get_or_create(
         project=project, person=person, defaults={"role": role}
     )

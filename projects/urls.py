@@ -2,12 +2,16 @@
 
 from django.urls import path
 
-from projects.views import credentials, detail, limits, listing, members, raises, state
+from projects.views import bulk, credentials, detail, importing, limits, listing, members, raises, state
 
 app_name = "projects"
 urlpatterns = [
     path("", listing.project_list, name="list"),
     path("export/", listing.export, name="export"),
+    path("bulk/", bulk.change, name="bulk"),
+    path("import/", importing.upload, name="import"),
+    path("import/template/", importing.template, name="import_template"),
+    path("import/create/", importing.create, name="import_create"),
     path("new/", listing.new, name="new"),
     path("new/code/", listing.suggest, name="suggest"),
     path("<slug:code>/", detail.overview, name="detail"),
@@ -23,5 +27,6 @@ urlpatterns = [
     path("<slug:code>/limits/raise/", raises.ask, name="ask_raise"),
     path("<slug:code>/activity/", detail.activity, name="activity"),
     path("<slug:code>/settings/", state.settings, name="settings"),
+    path("<slug:code>/delete/", state.delete, name="delete"),
     path("<slug:code>/state/<slug:state>/", state.change, name="state"),
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core import signing
@@ -94,7 +94,7 @@ class EditForm(PortalForm):
             return super().add_broken_rule(broken)
         seen, entered = self.seen or {}, self.values
         self.add_error(None, broken.message)
-        data = self.data.copy()
+        data = cast(QueryDict, self.data).copy()
         for name, now in broken.now.items():
             if name not in self.fields:
                 continue

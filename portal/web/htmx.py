@@ -16,6 +16,10 @@ from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
 
 
+UNDO = "undo:"
+"""Before the address in the tags of a message that can be undone."""
+
+
 def wants_region(request: HttpRequest) -> bool:
     """Tell whether htmx asks for a part of the page, not for a boosted page or one from the history."""
     htmx: HtmxDetails | None = getattr(request, "htmx", None)
@@ -71,14 +75,17 @@ def render_dialog(
     return response
 
 
-def saved(request: HttpRequest, to: str, toast: str, *, refresh: Sequence[str] = ()) -> HttpResponse:
+def saved(
+    request: HttpRequest, to: str, toast: str, *, refresh: Sequence[str] = (), undo: str = ""
+) -> HttpResponse:
     """Answer a change that worked: close the dialog, load the named regions anew and say so.
 
-    Without htmx, or with nothing to refresh, it goes to ``to``, an address of our own, and says so there.
+    Without htmx, or with nothing to refresh, it goes to ``to``, an address of our own, and says so there. ``undo`` is
+    an address of our own to post to, for a change that can be taken back; it is offered on the page that follows.
     """
     if refresh and wants_region(request):
         response = HttpResponse(status=204)
         response["HX-Trigger"] = json.dumps({"toast": toast, "done": True, **dict.fromkeys(refresh, True)})
         return response
-    messages.success(request, toast)
+    messages.success(request, toast, extra_tags=f"{UNDO}{undo}" if undo else "")
     return HttpResponseRedirect(to)

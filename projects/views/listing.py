@@ -2,74 +2,87 @@
 
 from decimal import Decimal
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
+from audit.services import record_list_export
+from groups.models import Group
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
 from portal.accounts.services import person_in_directory
+from portal.credentials.selectors import by_time
 from portal.lib.errors import RuleBroken
 from portal.lib.money import currency_sign, from_nano
 from portal.lib.names import suggested_code
 from portal.organization.selectors import current as current_organization
-from portal.spend import scopes, selectors
 from portal.web.csv import csv_response
 from portal.web.forms import posted
 from portal.web.htmx import render_page_or_region, saved
-from portal.web.pagination import page_of
+from portal.web.pagination import Page, page_of
 from portal.web.tables import Column, sorting
-from projects.access import projects_with
+from projects import standing
+from projects.access import bulk_changes_of, projects_with
 from projects.forms import ProjectFilters, ProjectForm
+from projects.listing import all_shown, figures, matching, shown, standings
+from projects.models import ProjectStanding
 from projects.pages import clock
-from projects.selectors import ProjectRow, matching, project_rows
 from projects.services import create_project
 
 COLUMNS = (
-    Column("name", "Project", order=("name",)),
-    Column("group", "Group and owner", order=("group_name", "name"), css="p3"),
-    Column("today", "Today", order=("today",), css="p3", starts_descending=True),
-    Column("month", "This month", order=("month",), starts_descending=True),
-    Column("credentials", "Credentials", css="p4"),
-    Column("used", "State", order=("last_used",), css="p2", starts_descending=True),
+    Column("name", "Project", order=("project__name", "pk")),
+    Column("group", "Group", order=("group_name", "pk"), css="p3"),
+    Column("owner", "Owner", order=("owner_name", "pk"), css="p4"),
+    Column("today", "Today", order=("today", "pk"), css="p3", starts_descending=True),
+    Column("month", "This month", order=("month", "pk"), starts_descending=True),
+    Column("share", "Limit used", order=("share", "pk"), css="num p4", starts_descending=True),
+    Column("credentials", "Tokens, keys", order=("tokens", "pk"), css="p4", starts_descending=True),
+    Column("used", "State, last used", order=("last_used", "pk"), css="p2", starts_descending=True),
     Column("actions", "Actions", css="tight", is_hidden=True),
 )
+MOST_GROUPS = 100
+HEADS = ("Code", "Project", "Group", "Owners", "State", "Today", "Daily limit", "This month", "Monthly limit")
+MORE_HEADS = ("User tokens", "API keys", "Last used", "Cost centre", "Tags")
 
 
-def _found(request: HttpRequest) -> tuple[list[ProjectRow], list[ProjectRow], ProjectFilters]:
-    rows = project_rows(projects_with(person_of(request)), clock())
-    groups = sorted(
-        {(row.group_code, row.group_name) for row in rows if row.group_code}, key=lambda pair: pair[1]
-    )
-    owners = sorted({owner for row in rows for owner in row.owners})
-    filters = ProjectFilters(request.GET, groups=groups, owners=owners)
-    text, state = filters.value("q"), filters.value("state")
-    chosen = {"group": filters.value("group"), "owner": filters.value("owner")}
-    return rows, matching(rows, text=text, state=state, **chosen), filters
+def filters_of(request: HttpRequest, query: QueryDict) -> ProjectFilters:
+    """Return the filters of the list; a group is chosen from a list as long as there are not too many."""
+    groups = Group.objects.current()
+    if not can(person_of(request), Right.SEE_PROJECTS, everywhere=True):
+        groups = groups.filter(pk__in=projects_with(person_of(request)).values("group"))
+    found = list(groups.values_list("code", "name")[: MOST_GROUPS + 1])
+    return ProjectFilters(query, groups=found if len(found) <= MOST_GROUPS else None)
+
+
+def found_by(filters: ProjectFilters, rows: QuerySet[ProjectStanding]) -> QuerySet[ProjectStanding]:
+    """Return the rows that the filters leave."""
+    names = ("group", "owner", "state", "tag")
+    return matching(rows, text=filters.value("q"), **{name: filters.value(name) for name in names})
 
 
 @require_GET
 @require(Right.SEE_PROJECTS)
 def project_list(request: HttpRequest) -> HttpResponse:
     """Show the projects the person may see."""
-    rows, found, filters = _found(request)
-    table = sorting(COLUMNS, request.GET, default="-month")
-    everything = can(person_of(request), Right.SEE_PROJECTS, everywhere=True)
-    limit = selectors.spend_limits([scopes.ORGANIZATION]).get(scopes.ORGANIZATION, (None, None))[1]
+    standing.catch_up()
+    rows, filters = standings(projects_with(person_of(request))), filters_of(request, request.GET)
+    table, found = sorting(COLUMNS, request.GET, default="-month"), found_by(filters, rows)
+    above = figures(rows)
+    number = found.count() if filters.is_active else above.total - above.archived
+    page: Page[ProjectStanding] = page_of(found, order=table.order, cursor=request.GET.get("cursor", ""))
     context = {
         "filters": filters,
         "table": table,
-        "page": page_of(found, order=(*table.order, "code"), cursor=request.GET.get("cursor", "")),
+        "page": Page(shown(page.rows, clock()), page.next, page.previous),
+        "summary": f"Sorted by {by_time(table.words)}",
         "region": "project-table",
-        "count": f"{len(found)} project{'' if len(found) == 1 else 's'}",
-        "total": len(rows),
-        "active": sum(row.state == "active" for row in rows),
-        "near": sum(row.standing == "near" for row in rows),
-        "blocked": sum(row.standing == "blocked" for row in rows),
-        "month": sum(row.month for row in rows),
-        "month_limit": limit if everything else None,
+        "count": f"{number:,} project{'' if number == 1 else 's'}",
+        "number": number,
+        "figures": above,
+        "bulk_changes": bulk_changes_of(person_of(request)),
     }
     return render_page_or_region(request, "projects/list.html", "projects/_project_table.html", context)
 
@@ -77,20 +90,14 @@ def project_list(request: HttpRequest) -> HttpResponse:
 @require_GET
 @require(Right.SEE_PROJECTS)
 def export(request: HttpRequest) -> StreamingHttpResponse:
-    """Download the list as filtered."""
-    _, found, _ = _found(request)
-    heads = [
-        "Code",
-        "Project",
-        "Group",
-        "Owners",
-        "State",
-        "Today",
-        "Daily limit",
-        "This month",
-        "Monthly limit",
-    ]
-    heads += ["User tokens", "API keys", "Last used"]
+    """Download the list as filtered, in the order shown."""
+    standing.catch_up()
+    filters = filters_of(request, request.GET)
+    table = sorting(COLUMNS, request.GET, default="-month")
+    found = found_by(filters, standings(projects_with(person_of(request)))).order_by(*table.order)
+    record_list_export(
+        "projects", actor=actor_of(request), filters=request.GET.urlencode()[:1000], rows=found.count()
+    )
 
     def amount(nano: int | None) -> Decimal | None:
         return None if nano is None else from_nano(nano)
@@ -98,10 +105,10 @@ def export(request: HttpRequest) -> StreamingHttpResponse:
     lines = (
         [row.code, row.name, row.group_name, ", ".join(row.owners), row.standing]
         + [amount(each) for each in (row.today, row.day_limit, row.month, row.month_limit)]
-        + [row.tokens, row.keys, row.last_used]
-        for row in sorted(found, key=lambda row: -row.month)
+        + [row.tokens, row.keys, row.last_used, row.cost_centre, ", ".join(row.tags)]
+        for row in all_shown(found, clock())
     )
-    return csv_response(f"projects-{clock().today}", heads, lines)
+    return csv_response(f"projects-{clock().today}", [*HEADS, *MORE_HEADS], lines)
 
 
 @require_http_methods(["GET", "POST"])

@@ -16,6 +16,7 @@ from portal.lib.errors import RuleBroken
 from portal.web.forms import posted
 from portal.web.htmx import render_dialog, saved
 from projects.access import get_project
+from projects.deletion import delete_project, traces_of
 from projects.forms import ReasonForm, SettingsForm
 from projects.models import Project
 from projects.pages import page_context
@@ -27,6 +28,7 @@ WORDS = {
     ("paused", "archived"): ("Archive", "Archive project", "archived"),
     ("paused", "active"): ("Resume", "Resume project", "active again"),
     ("archived", "active"): ("Restore", "Restore project", "active again"),
+    ("archived", "paused"): ("Restore", "Restore project", "paused again"),
 }
 
 
@@ -67,10 +69,13 @@ def change(request: HttpRequest, code: str, state: str) -> HttpResponse:
         if state == Project.State.ARCHIVED and request.POST.get("confirm", "").strip() != project.code:
             error = f"Type {project.code}, as it stands above."
         else:
+            before = project.state
             set_project_state(
                 project=project, state=state, actor=actor_of(request), reason=form.cleaned_data["reason"]
             )
-            return saved(request, to=back, toast=f"{project.name} is {becomes}")
+            # What was done by mistake is undone at once; archiving, too, unless it needs the code again.
+            undo = reverse("projects:state", args=[code, before]) if before != Project.State.ARCHIVED else ""
+            return saved(request, to=back, toast=f"{project.name} is {becomes}", undo=undo)
     context = {
         "form": form,
         "project": project,
@@ -94,13 +99,52 @@ def change(request: HttpRequest, code: str, state: str) -> HttpResponse:
     )
 
 
+@require_http_methods(["GET", "POST"])
+@require(Right.SEE_PROJECTS)
+def delete(request: HttpRequest, code: str) -> HttpResponse:
+    """Delete a project that was never used, after its code was typed; another can be archived."""
+    project = get_project(request, code, need=Right.CREATE_PROJECT)
+    form, error = ReasonForm(posted(request)), ""
+    if form.is_valid():
+        if request.POST.get("confirm", "").strip() != project.code:
+            error = f"Type {project.code}, as it stands above."
+        else:
+            try:
+                delete_project(project=project, actor=actor_of(request), reason=form.cleaned_data["reason"])
+                return saved(request, to=reverse("projects:list"), toast=f"Project {project.name} deleted")
+            except RuleBroken as broken:
+                error = broken.message
+    traces = traces_of(project)
+    context = {
+        "form": form,
+        "project": project,
+        "traces": traces,
+        "people": project.memberships.count(),
+        "code": project.code,
+        "noun": "project",
+        "keep": "Keep project",
+        "danger": "Delete project",
+        "error": error,
+    }
+    return render_dialog(
+        request,
+        "projects/used_dialog.html" if traces else "projects/delete_dialog.html",
+        context,
+        title=f"Delete {project.name}?",
+        back=reverse("projects:settings", args=[code]),
+        status=422 if error else 200,
+    )
+
+
 def _in_use(project: Project) -> dict[str, Any]:
-    """Return the credentials that work, and how many were used in the last hour."""
+    """Return the credentials that work, how many were used in the last hour, and the names of those keys."""
     since = timezone.now() - timedelta(hours=1)
     tokens, keys = project.tokens.active(), project.api_keys.active()
+    running = keys.filter(last_used__gte=since).order_by("-last_used", "pk")
     return {
         "tokens": tokens.count(),
         "tokens_used": tokens.filter(last_used__gte=since).count(),
         "keys": keys.count(),
-        "keys_used": keys.filter(last_used__gte=since).count(),
+        "keys_used": running.count(),
+        "running": running.select_related("owner")[:5],
     }

@@ -103,6 +103,21 @@ audit:entry                     entry       AUOGWM  AUOGW:302   -
 audit:export_csv                -           AU      AU          -
 audit:export_ndjson             -           AU      AU          -
 
+notifications:alerts            -           AUOGWM  AUOGWM      -
+notifications:seen              -           AUOGWM  -           AUOGWM
+notifications:limit             limit       AUOGWM  AUOGWM:302  -
+notifications:settings          -           AUO     AUO         A:422
+notifications:add_webhook       -           A       A           A:422
+notifications:change_webhook    webhook     A       A           A:422
+notifications:test_webhook      webhook     A       A           A:200
+notifications:rotate_webhook    webhook     A       A           A:200
+notifications:remove_webhook    webhook     A       A           A
+notifications:add_recipient     -           A       A           A:422
+notifications:remove_recipient  recipient   A       -           A
+notifications:deliveries        -           AUO     AUO         -
+notifications:delivery          delivery    AUO     AUO         -
+notifications:retry_delivery    delivery    A       -           A
+
 organization:settings           -           AUO     AUO         A:422
 organization:resets             -           AUO     AUO         -
 organization:limits             -           AUO     AUO         A
@@ -113,6 +128,15 @@ spend:new_price                 -           AO      AO          AO:422
 spend:import                    -           AO      AO          AO
 
 accounts:people                 -           AU      AU          -
+accounts:people_export          -           AU      AU          -
+accounts:person                 person      AU      AU          -
+accounts:end_session            session     A       -           A
+accounts:account                -           *       *           -
+accounts:end_own_session        ownsession  *       -           *
+accounts:end_others             -           *       -           *
+directory:sync                  -           AO      -           AO
+directory:status                -           AUO     AUO         -
+directory:hand_over             person      A       A           A:422
 accounts:grant                  -           A       A           A:422
 accounts:revoke                 person      A       A           A
 accounts:end_sessions           person      A       A           A

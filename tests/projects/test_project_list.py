@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from audit.models import AuditEntry
 from portal.accounts.models import Person
 from portal.decision.services import set_limit
 from portal.spend import scopes
@@ -14,7 +16,7 @@ from tests import factories
 from tests.factories import Cast
 
 Browse = Callable[[Person], Client]
-CEILING = 22
+CEILING = 26
 
 
 def names(client: Client, query: str = "") -> set[str]:
@@ -46,7 +48,7 @@ def test_filters_narrow_the_list(cast: Cast, browse: Browse) -> None:
         amount=10,
         actor=factories.ACTOR,
     )
-    factories.usage(cast.triage, "8.5")
+    factories.usage(cast.triage, "8.5", is_moved=True)
     set_project_state(project=cast.fraud, state="archived", actor=factories.ACTOR)
     assert names(alice) == {"claims-triage"}
     assert names(alice, "?state=archived") == {"fraud-notes"}
@@ -56,8 +58,36 @@ def test_filters_narrow_the_list(cast: Cast, browse: Browse) -> None:
     assert names(alice, "?owner=Bob+Owner") == {"claims-triage"}
     assert names(alice, "?q=fraud&state=archived") == {"fraud-notes"}
     assert names(alice, "?q=nothing+like+it") == set()
-    context = alice.get("/projects/").context
-    assert (context["active"], context["near"], context["blocked"]) == (1, 1, 0)
+    above = alice.get("/projects/").context["figures"]
+    assert (above.active, above.near, above.blocked, above.archived) == (1, 1, 0, 1)
+    assert (above.month, above.month_limits) == (8_500_000_000, 10 * 10**9)
+
+
+def test_a_tag_or_the_address_of_an_owner_finds_projects(cast: Cast, browse: Browse) -> None:
+    factories.project("pilot-chat", tags=["Pilot", "chat"], owners=[cast.carol])
+    alice = browse(cast.alice)
+    assert names(alice, "?tag=PILOT") == {"pilot-chat"}
+    assert names(alice, "?owner=carol@northgate.example") == {"pilot-chat"}
+
+
+@pytest.mark.parametrize("sort", ["name", "group", "owner", "today", "month", "share", "credentials", "used"])
+def test_the_list_is_sorted_and_paged_by_every_column(sort: str, cast: Cast, browse: Browse) -> None:
+    for number in range(4):
+        made = factories.project(f"more-{number}", daily_limit="10", owners=[cast.carol])
+        factories.usage(made, str(number), is_moved=True)
+    alice = browse(cast.alice)
+    for direction in ("", "-"):
+        whole = [row.code for row in alice.get(f"/projects/?sort={direction}{sort}").context["page"].rows]
+        assert len(whole) == 6
+        if sort == "share" and direction:
+            assert whole[:3] == ["more-3", "more-2", "more-1"]
+
+
+def test_an_export_is_written_down(cast: Cast, browse: Browse) -> None:
+    answer = browse(cast.alice).get("/projects/export/?state=paused")
+    assert b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+    entry = AuditEntry.objects.get(action="list.exported")
+    assert entry.changes == {"filters": [None, "state=paused"], "rows": [None, 0]}
 
 
 def test_htmx_gets_the_region_alone(cast: Cast, browse: Browse) -> None:

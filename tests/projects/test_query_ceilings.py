@@ -17,12 +17,12 @@ from tokens.services import issue_token
 Browse = Callable[[Person], Client]
 
 CEILINGS = {
-    "/projects/": 16,
-    "/projects/claims-triage/": 34,
+    "/projects/": 24,
+    "/projects/claims-triage/": 36,
     "/projects/claims-triage/tokens/": 22,
     "/projects/claims-triage/keys/": 22,
     "/projects/claims-triage/members/": 20,
-    "/projects/claims-triage/limits/": 26,
+    "/projects/claims-triage/limits/": 28,
     "/projects/claims-triage/activity/": 19,
     "/groups/": 13,
     "/groups/claims/": 25,

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from portal.lib.money import NANO, format_money
 from portal.web import numbers
+from portal.web.htmx import UNDO
 
 register = template.Library()
 
@@ -199,3 +200,10 @@ def errors(form: BaseForm, purpose: str) -> SafeString:
         format_html_join("", "<li>{}</li>", whole),
         format_html_join("", '<li><a href="#{}">{}: {}</a></li>', found),
     )
+
+
+@register.simple_tag
+def undo(message: Any) -> str:
+    """Return the address that takes back the change a message tells of, or an empty text."""
+    tags = getattr(message, "extra_tags", "") or ""
+    return tags.removeprefix(UNDO) if tags.startswith(UNDO) else ""

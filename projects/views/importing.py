@@ -1,0 +1,102 @@
+"""Projects from a CSV file: upload, every error by line, what would be created, and creating it step by step."""
+
+from typing import Any
+
+from django.core import signing
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from groups.access import groups_with
+from portal.accounts.access import can, person_of, refuse_unless, require
+from portal.accounts.actors import actor_of
+from portal.accounts.policy import Right
+from portal.lib.errors import RuleBroken, Unavailable
+from portal.organization.selectors import current as current_organization
+from portal.web.csv import csv_response
+from portal.web.htmx import render_page_or_region, saved
+from projects.forms import ImportForm
+from projects.importing import COLUMNS, EXAMPLE, MOST_BYTES, create_row, read
+
+_SALT, _HOUR = "projects.import", 3600
+STEP = 25
+"""So many projects are created by one request, so that a long file shows how far it has come."""
+_DRAWN = 200
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.CREATE_PROJECT)
+def upload(request: HttpRequest) -> HttpResponse:
+    """Read a file and show every error, or what it would create."""
+    person = person_of(request)
+    is_post = request.method == "POST"
+    form = ImportForm(request.POST, request.FILES) if is_post else ImportForm()
+    context: dict[str, Any] = {"form": form, "columns": COLUMNS, "currency": current_organization().currency}
+    if form.is_valid():
+        groups = {group.code: group for group in groups_with(person, Right.CREATE_PROJECT)}
+        needs_group = not can(person, Right.CREATE_PROJECT, everywhere=True)
+        try:
+            content = form.cleaned_data["file"].read(MOST_BYTES + 1)
+            draft = read(content, groups=groups, needs_group=needs_group)
+        except RuleBroken as broken:
+            form.add_broken_rule(broken)
+        else:
+            context |= {
+                "draft": draft,
+                "problems": draft.problems[:_DRAWN],
+                "rows": draft.rows[:_DRAWN],
+                "lines": len({problem.line for problem in draft.problems}),
+                "work": "" if draft.problems else _signed(person.pk, draft.rows, len(draft.rows), []),
+            }
+    is_wrong = bool(form.errors) or ("draft" in context and bool(context["problems"]))
+    return render(request, "projects/import.html", context, status=422 if is_wrong else 200)
+
+
+@require_GET
+@require(Right.CREATE_PROJECT)
+def template(request: HttpRequest) -> StreamingHttpResponse:
+    """Download a file to fill in, with one line as an example."""
+    return csv_response("projects-template", COLUMNS, [EXAMPLE])
+
+
+@require_POST
+@require(Right.CREATE_PROJECT)
+def create(request: HttpRequest) -> HttpResponse:
+    """Create the next few projects of a file that was shown, and say how far it has come."""
+    person, actor = person_of(request), actor_of(request)
+    try:
+        work: dict[str, Any] = signing.loads(request.POST.get("work", ""), salt=_SALT, max_age=_HOUR)
+    except signing.BadSignature:
+        return HttpResponseBadRequest("This preview is too old. Choose the file again.")
+    refuse_unless(work["by"] == person.pk, request, Right.CREATE_PROJECT)
+    groups = list(groups_with(person, Right.CREATE_PROJECT))
+    rows, failures = work["rows"], [tuple(failure) for failure in work["failures"]]
+    for row in rows[:STEP]:
+        try:
+            if not row["group"]:
+                everywhere = can(person, Right.CREATE_PROJECT, everywhere=True)
+                refuse_unless(everywhere, request, Right.CREATE_PROJECT)
+            create_row(row, groups=groups, actor=actor)
+        except (RuleBroken, Unavailable) as error:
+            failures.append((row["line"], row["name"], str(error)))
+    rest, total = rows[STEP:], work["total"]
+    done = total - len(rest) - len(failures)
+    words = f"{done:,} project{'' if done == 1 else 's'} created"
+    if not rest and not failures:
+        return saved(request, to=reverse("projects:list"), toast=words)
+    context = {
+        "words": words,
+        "failures": failures,
+        "total": total,
+        "done": total - len(rest),
+        "work": _signed(person.pk, rest, total, failures) if rest else "",
+    }
+    return render_page_or_region(
+        request, "projects/import_progress.html", "projects/_import_progress.html", context
+    )
+
+
+def _signed(by: int, rows: list[dict[str, Any]], total: int, failures: list[tuple[int, str, str]]) -> str:
+    work = {"by": by, "rows": rows, "total": total, "failures": failures}
+    return signing.dumps(work, salt=_SALT, compress=True)
