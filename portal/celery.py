@@ -76,6 +76,7 @@ app.autodiscover_tasks(
         "portal.decision",
         "portal.approvals",
         "projects",
+        "portal.directory",
     ]
 )
 

@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "tokens",
     "apikeys",
     "portal.gateway",
+    "portal.directory",
     "portal.monitoring",
     "portal.demo",
 ]

@@ -9,6 +9,7 @@ urlpatterns = [
     path("", include("portal.web.urls")),
     path("find/", include("portal.find.urls")),
     path("accounts/", include("portal.accounts.urls")),
+    path("directory/", include("portal.directory.urls")),
     path("projects/", include("projects.urls")),
     path("groups/", include("groups.urls")),
     path("tokens/", include("tokens.urls")),

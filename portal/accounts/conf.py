@@ -56,6 +56,7 @@ def _microsoft(read: Callable[..., str]) -> dict[str, Any]:
         "ENTRA_TENANT_ID": read("ENTRA_TENANT_ID", "").lower(),
         "ENTRA_ALLOW_GUESTS": read("ENTRA_ALLOW_GUESTS", "") == "1",
         "ENTRA_CA_FILE": read("ENTRA_CA_FILE", ""),
+        "DIRECTORY_SYNC_SECONDS": _within(read("PORTAL_DIRECTORY_SYNC_SECONDS", "240"), 30, 285),
         "ENTRA_STEP_UP": _contexts(read("ENTRA_STEP_UP", "")),
         **{f"ENTRA_{name}": value for name, value in entra.items()},
         "ENTRA_GRAPH_AUTHORITY": read("ENTRA_GRAPH_AUTHORITY", authority).rstrip("/"),

@@ -3,6 +3,7 @@
 from django import forms
 
 from groups.models import Group
+from portal.accounts import listing
 from portal.accounts.pickers import PersonField
 from portal.accounts.policy import GRANTED_ROLES, Role
 from portal.web.tables import FilterForm
@@ -14,9 +15,10 @@ class PeopleFilters(FilterForm):
     """The filters above the list."""
 
     q = forms.CharField(label="Search by name or address", max_length=100)
-    role = forms.ChoiceField(label="Role", choices=[("", "All roles"), *ROLES])
+    role = forms.ChoiceField(label="Role", choices=[("", "Any role"), *listing.ROLES])
+    state = forms.ChoiceField(label="State", choices=[("", "Everybody"), *listing.STATES.items()])
     source = forms.ChoiceField(
-        label="Source", choices=[("", "Every source"), ("entra", "Entra ID"), ("portal", "Portal")]
+        label="Rights from", choices=[("", "Rights from anywhere"), *listing.SOURCES.items()]
     )
 
 

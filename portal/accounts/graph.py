@@ -71,7 +71,7 @@ def search_people(text: str) -> list[DirectoryPerson]:
         "$select": PERSON_FIELDS,
         "$top": str(FOUND),
     }
-    return [_person(row) for row in _get("/users", parameters)["value"]]
+    return [person_of_row(row) for row in get("/users", parameters)["value"]]
 
 
 def search_groups(text: str) -> list[DirectoryGroup]:
@@ -85,18 +85,18 @@ def search_groups(text: str) -> list[DirectoryGroup]:
         "$select": GROUP_FIELDS,
         "$top": str(FOUND),
     }
-    return [_group(row) for row in _get("/groups", parameters)["value"]]
+    return [_group(row) for row in get("/groups", parameters)["value"]]
 
 
 def person(oid: UUID) -> DirectoryPerson | None:
     """Return the person with an object id, if the directory has one."""
-    row = _get(f"/users/{oid}", {"$select": PERSON_FIELDS}, may_be_absent=True)
-    return _person(row) if row else None
+    row = get(f"/users/{oid}", {"$select": PERSON_FIELDS}, may_be_absent=True)
+    return person_of_row(row) if row else None
 
 
 def group(oid: UUID) -> DirectoryGroup | None:
     """Return the group with an object id, if the directory has one."""
-    row = _get(f"/groups/{oid}", {"$select": GROUP_FIELDS}, may_be_absent=True)
+    row = get(f"/groups/{oid}", {"$select": GROUP_FIELDS}, may_be_absent=True)
     return _group(row) if row else None
 
 
@@ -108,18 +108,23 @@ def person_by_mail(address: str) -> DirectoryPerson:
         "$select": PERSON_FIELDS,
         "$top": "2",
     }
-    rows = _get("/users", parameters)["value"] if quoted else []
+    rows = get("/users", parameters)["value"] if quoted else []
     if not rows:
         raise RuleBroken(f"Nobody in the directory has the address {address}.", field="email")
     if len(rows) > 1:
         raise RuleBroken(f"Several people in the directory have the address {address}. Name the object id.")
-    return _person(rows[0])
+    return person_of_row(rows[0])
 
 
 def groups_of(oid: UUID) -> frozenset[UUID]:
-    """Return the ids of all groups of a person, nested ones included."""
-    answer = _call("POST", f"{_base()}/users/{oid}/getMemberObjects", json={"securityEnabledOnly": False})
-    return frozenset(UUID(each) for each in answer["value"])
+    """Return the ids of all groups of a person, nested ones included; none for somebody who is not there."""
+    answer = call(
+        "POST",
+        f"{_base()}/users/{oid}/getMemberObjects",
+        json={"securityEnabledOnly": False},
+        may_be_absent=True,
+    )
+    return frozenset(UUID(each) for each in answer["value"]) if answer else frozenset()
 
 
 def members_of_group(oid: UUID, *, transitive: bool = True) -> Iterator[DirectoryPerson]:
@@ -127,33 +132,18 @@ def members_of_group(oid: UUID, *, transitive: bool = True) -> Iterator[Director
     kind = "transitiveMembers" if transitive else "members"
     path = f"/groups/{oid}/{kind}/microsoft.graph.user"
     parameters = {"$select": PERSON_FIELDS, "$count": "true", "$top": str(PAGE)}
-    answer = _get(path, parameters, may_be_absent=True)
+    answer = get(path, parameters, may_be_absent=True)
     if answer is None:
         raise LookupError(f"The directory has no group {oid}.")
     for row in _rows(answer):
-        yield _person(row)
-
-
-def changed_people(link: str = "") -> tuple[list[DirectoryPerson], list[UUID], str]:
-    """Return who changed since `link` (everybody without one), the ids of who is gone, and the next link.
-
-    Raise StartAgain when Graph no longer knows `link`: call again without.
-    """
-    answer = _call("GET", _own(link)) if link else _get("/users/delta", {"$select": PERSON_FIELDS})
-    people, gone = [], []
-    for row in _rows(answer):
-        if "@removed" in row:
-            gone.append(UUID(row["id"]))
-        elif row.get("displayName"):
-            people.append(_person(row))
-    return people, gone, str(answer["@odata.deltaLink"])
+        yield person_of_row(row)
 
 
 def _rows(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the rows of an answer and of the pages after it; `answer` ends as the last page."""
     yield from answer["value"]
     while "@odata.nextLink" in answer:
-        page = _call("GET", _own(answer["@odata.nextLink"]))
+        page = call("GET", own_link(answer["@odata.nextLink"]))
         answer.clear()
         answer.update(page)
         yield from answer["value"]
@@ -163,18 +153,20 @@ def _base() -> str:
     return f"{microsoft.graph_url}/v1.0"
 
 
-def _own(link: str) -> str:
+def own_link(link: str) -> str:
     """Return a link that Graph gave, provided it leads to Graph."""
     if urlsplit(link)[:2] != urlsplit(microsoft.graph_url)[:2]:
         raise DirectoryUnavailable("Microsoft Graph named a page on another host.")
     return link
 
 
-def _get(path: str, parameters: dict[str, str], *, may_be_absent: bool = False) -> Any:
-    return _call("GET", _base() + path, params=parameters, may_be_absent=may_be_absent)
+def get(path: str, parameters: dict[str, str], *, may_be_absent: bool = False) -> Any:
+    """Ask for a path of Graph; None for what is absent, where that may be."""
+    return call("GET", _base() + path, params=parameters, may_be_absent=may_be_absent)
 
 
-def _call(method: str, url: str, *, may_be_absent: bool = False, **kwargs: Any) -> Any:
+def call(method: str, url: str, *, may_be_absent: bool = False, **kwargs: Any) -> Any:
+    """Send one request as the application; raise DirectoryUnavailable, or StartAgain for a delta that is forgotten."""
     client = _client()
     headers = {"Authorization": f"Bearer {client.token()}", **ADVANCED}
     try:
@@ -275,7 +267,7 @@ def _searchable(text: str) -> str:
     return cleaned if len(cleaned) >= 2 else ""
 
 
-def _person(row: dict[str, Any]) -> DirectoryPerson:
+def person_of_row(row: dict[str, Any]) -> DirectoryPerson:
     email = str(row.get("mail") or row.get("userPrincipalName") or "")
     return DirectoryPerson(
         oid=UUID(row["id"]),

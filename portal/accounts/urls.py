@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.accounts.views import confirmation, directory, people, sign_in
+from portal.accounts.views import confirmation, directory, people, person, sign_in
 
 app_name = "accounts"
 urlpatterns = [
@@ -15,6 +15,12 @@ urlpatterns = [
     path("confirm/", confirmation.confirm, name="confirm"),
     path("confirm/resume/", confirmation.resume, name="resume"),
     path("people/", people.people, name="people"),
+    path("people/export/", people.export, name="people_export"),
+    path("people/<int:pk>/", person.detail, name="person"),
+    path("people/<int:pk>/sessions/<slug:mark>/end/", person.end_session, name="end_session"),
+    path("me/", person.account, name="account"),
+    path("me/sessions/<slug:mark>/end/", person.end_own_session, name="end_own_session"),
+    path("me/sessions/end-others/", person.end_others, name="end_others"),
     path("people/grant/", people.grant, name="grant"),
     path("people/<int:pk>/revoke/", people.revoke, name="revoke"),
     path("people/<int:pk>/sign-out/", people.end_sessions, name="end_sessions"),

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from django.test import override_settings
 
-from portal.accounts import graph
+from portal.accounts import changes, graph
 from portal.accounts.graph import DirectoryUnavailable
 from portal.lib.errors import RuleBroken
 from tests.identity_fixtures import StandIn
@@ -99,32 +99,79 @@ def test_members_come_page_by_page(standin: StandIn, monkeypatch: pytest.MonkeyP
         list(graph.members_of_group(uuid.uuid4()))
 
 
+def read_all(link: str = "") -> tuple[dict[str, bool], set[uuid.UUID], str]:
+    """Return everybody from `link` on with whether they are enabled, who is gone, and the next link."""
+    people, gone = {}, set()
+    while True:
+        page = changes.people_page(link)
+        people |= {each.name: each.is_enabled for each in page.people}
+        gone |= page.gone
+        link = page.link
+        if page.is_last:
+            return people, gone, link
+
+
 def test_changes_are_read_from_where_the_last_reading_ended(standin: StandIn) -> None:
-    everybody, gone, link = graph.changed_people()
+    everybody, gone, link = read_all()
     assert len(everybody) > 60
-    assert gone == []
-    assert graph.changed_people(link)[0] == []
+    assert gone == set()
+    assert read_all(link)[0] == {}
     dave = oid(standin, "dave")
     standin.change("carol", enabled=False)
     standin.control("DELETE", "people/dave")
 
-    changed, gone, link = graph.changed_people(link)
+    changed, gone, link = read_all(link)
 
-    assert [(each.name, each.is_enabled) for each in changed] == [("Carol Jensen", False)]
-    assert gone == [dave]
-    assert graph.changed_people(link)[:2] == ([], [])
+    assert changed == {"Carol Jensen": False}
+    assert gone == {dave}
+    assert read_all(link)[:2] == ({}, set())
+
+
+def test_person_of_whom_graph_tells_only_what_changed_is_read(
+    standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carol, nobody = oid(standin, "carol"), uuid.uuid4()
+    rows = [{"id": str(carol), "jobTitle": "Lead"}, {"id": str(nobody), "jobTitle": "Ghost"}]
+    monkeypatch.setattr(graph, "own_link", lambda link: link)
+    real = graph.call
+    monkeypatch.setattr(
+        graph,
+        "call",
+        lambda method, url, **more: (
+            {"value": rows, "@odata.deltaLink": "next"} if url == "partial" else real(method, url, **more)
+        ),
+    )
+
+    page = changes.people_page("partial")
+
+    assert [(each.name, each.is_enabled) for each in page.people] == [("Carol Jensen", True)]
+    assert page.gone == {nobody}
+
+
+def test_changes_of_groups_name_who_was_taken_out(standin: StandIn) -> None:
+    link = changes.groups_from_now()
+    assert changes.changed_groups(link).groups == frozenset()
+    standin.change("carol", groups=["legal"])
+
+    found = changes.changed_groups(link)
+
+    assert uuid.UUID(standin.group("legal")) in found.groups
+    assert found.taken_out == {oid(standin, "carol")}
+    assert changes.changed_groups(found.link).groups == frozenset()
+    assert uuid.UUID(standin.group("claims")) in changes.nested_groups(uuid.UUID(standin.group("all-staff")))
 
 
 def test_forgotten_state_means_to_start_again(standin: StandIn) -> None:
-    link = f"{standin.environment['GRAPH_URL']}/v1.0/users/delta?$deltatoken=999999"
+    link = read_all()[2]
+    standin.control("POST", "forget-changes")
 
     with pytest.raises(graph.StartAgain):
-        graph.changed_people(link)
+        changes.people_page(link)
 
 
 def test_token_never_goes_to_another_host() -> None:
     with pytest.raises(DirectoryUnavailable, match="another host"):
-        graph.changed_people("https://evil.example/v1.0/users/delta?$deltatoken=1")
+        changes.people_page("https://evil.example/v1.0/users/delta?$deltatoken=1")
 
 
 def test_token_is_asked_for_once(standin: StandIn) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from audit.actors import Actor
 from audit.models import AuditEntry
-from groups import tasks
+from groups.lookup import look_up
 from groups.models import Group, GroupMember
+from groups.selectors import linked_groups
 from groups.services import create_group
-from groups.tasks import look_up_members
 from portal.accounts import graph
 from portal.accounts.graph import DirectoryPerson, DirectoryUnavailable
 from portal.accounts.models import Person
@@ -22,6 +23,12 @@ from tests import factories
 from tests.factories import Cast
 
 Browse = Callable[[Person], Client]
+
+
+def look_up_members() -> None:
+    """Read the members of every linked group, as the synchronization does."""
+    for group in linked_groups():
+        look_up(group, actor=Actor.job("look_up_members"))
 
 
 def test_an_administrator_names_a_group_by_hand(cast: Cast, browse: Browse) -> None:
@@ -75,9 +82,8 @@ def test_a_group_administrator_reaches_their_groups_only(cast: Cast, browse: Bro
 
 
 @pytest.fixture
-def linked(cast: Cast, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Group:
-    """The group Claims, linked to Entra ID; the job leaves the test's connection open."""
-    monkeypatch.setattr(tasks, "close_old_connections", lambda: None)
+def linked(cast: Cast, settings: Any) -> Group:
+    """The group Claims, linked to Entra ID."""
     settings.ENTRA_TENANT_ID = str(factories.TENANT)
     cast.claims.entra_id = uuid.uuid4()
     cast.claims.save()
@@ -140,7 +146,8 @@ def test_without_the_directory_nothing_changes(
         raise DirectoryUnavailable("Microsoft Graph does not answer.")
 
     monkeypatch.setattr(graph, "members_of_group", away)
-    look_up_members()
+    with pytest.raises(DirectoryUnavailable):
+        look_up_members()
     assert members(linked) == {"Carol Member"}
     answer = browse(cast.alice).post("/groups/claims/look-up/", follow=True)
     assert "Microsoft Graph does not answer." in answer.content.decode()

@@ -152,6 +152,7 @@ def _things_of_projects(
     things["refusal"]["unknown"] = Thing({"decision_id": uuid.UUID(int=7)})
     things["entry"]["unknown"] = Thing({"seq": 10**9})
     things["request"]["unknown"] = Thing({"pk": 10**9})
+    things["ownsession"] = {"own": Thing({"mark": "0" * 16}, EVERYWHERE | dict.fromkeys(people, "M"))}
     things["requests"] = {"own": Thing({"which": "all"}, EVERYWHERE | dict.fromkeys(people, "GW"))}
     return things
 
@@ -171,6 +172,10 @@ def _things_of_the_house(somebody: Person) -> dict[str, dict[str, Thing]]:
             "unknown": Thing({"?": "model=nothing"}),
         },
         "person": {"own": Thing({"pk": somebody.pk}, EVERYWHERE), **unknown},
+        "session": {
+            "own": Thing({"pk": somebody.pk, "mark": "0" * 16}, EVERYWHERE),
+            "unknown": Thing({"pk": 10**9, "mark": "0" * 16}),
+        },
         "unlinked": {
             "own": Thing({"pk": unlinked.pk}, EVERYWHERE),
             "linked": Thing({"pk": somebody.pk}),

@@ -1,17 +1,27 @@
 """Settings → People: who has a role, and who gives it."""
 
-from django.http import HttpRequest, HttpResponse, QueryDict
+from collections.abc import Iterator
+from dataclasses import replace
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
-from portal.accounts import selectors, services
+from portal.accounts import listing, services
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.forms import GrantForm, LinkForm, PeopleFilters, ReasonForm
 from portal.accounts.models import Person
 from portal.accounts.policy import Right
+from portal.directory.selectors import sync_context
 from portal.lib.errors import RuleBroken
+from portal.lib.money import from_nano
+from portal.organization.pages import tabs
+from portal.organization.selectors import current as current_organization
+from portal.spend import selectors as spend
+from portal.web.csv import csv_response
 from portal.web.htmx import render_dialog, render_page_or_region, saved
 from portal.web.pagination import page_of
 from portal.web.tables import CURSOR, Column, sorting
@@ -19,8 +29,11 @@ from portal.web.tables import CURSOR, Column, sorting
 REGION = "people-table"
 COLUMNS = (
     Column("name", "Person", order=("name",)),
-    Column("roles", "Roles"),
-    Column("signed-in", "Last sign-in", order=("last_sign_in",), css="p2", starts_descending=True),
+    Column("roles", "Rights from"),
+    Column("projects", "Projects", order=("projects",), css="num p3", starts_descending=True),
+    Column("tokens", "Tokens", order=("held",), css="num p3", starts_descending=True),
+    Column("month", "This month", order=("month",), css="num p2", starts_descending=True),
+    Column("signed-in", "Last sign-in", order=("last_sign_in",), css="p4", starts_descending=True),
     Column("actions", "Actions", css="tight", is_hidden=True),
 )
 
@@ -28,24 +41,74 @@ COLUMNS = (
 @require_GET
 @require(Right.SEE_PEOPLE)
 def people(request: HttpRequest) -> HttpResponse:
-    """List everybody with a role, and who waits to be linked."""
+    """List everybody the portal knows."""
     filters = PeopleFilters(request.GET)
     table = sorting(COLUMNS, request.GET, default="name")
-    found = selectors.people_with_roles(
-        search=filters.value("q"), role=filters.value("role"), source=filters.value("source")
+    calendar = spend.calendar(current_organization().zone)
+    found = _found(filters)
+    page = page_of(
+        listing.with_figure(found, table.sort.removeprefix("-"), calendar),
+        order=table.order,
+        cursor=request.GET.get(CURSOR, ""),
     )
     count = found.count()
     context = {
         "filters": filters,
         "table": table,
-        "page": page_of(found, order=table.order, cursor=request.GET.get(CURSOR, "")),
+        "page": replace(page, rows=listing.person_rows(page.rows, calendar)),
         "region": REGION,
         "count": f"{count} {'person' if count == 1 else 'people'}",
-        "unlinked": selectors.people_without_identity()[:20],
         "may_manage": can(person_of(request), Right.MANAGE_ACCESS),
+        "may_sync": can(person_of(request), Right.RUN_JOBS),
         "own": person_of(request).pk,
+        "tabs": tabs(request, "people"),
+        **sync_context(),
     }
     return render_page_or_region(request, "accounts/people.html", "accounts/_people_table.html", context)
+
+
+@require_GET
+@require(Right.SEE_PEOPLE)
+def export(request: HttpRequest) -> StreamingHttpResponse:
+    """Download the list as filtered."""
+    calendar = spend.calendar(current_organization().zone)
+    heads = [
+        "Name",
+        "Address",
+        "Object id",
+        "State",
+        "Roles",
+        "Projects",
+        "Tokens",
+        "This month",
+        "Last sign-in",
+    ]
+    found = _found(PeopleFilters(request.GET)).order_by("pk")
+    return csv_response(f"people-{calendar.today}", heads, _lines(found, calendar))
+
+
+def _found(filters: PeopleFilters) -> QuerySet[Person]:
+    return listing.matching(
+        text=filters.value("q"),
+        role=filters.value("role"),
+        state=filters.value("state"),
+        source=filters.value("source"),
+    ).prefetch_related("role_grants__group")
+
+
+def _lines(found: QuerySet[Person], calendar: spend.Calendar) -> Iterator[list[object]]:
+    """Yield the lines of the export in batches."""
+    last = 0
+    while batch := list(found.filter(pk__gt=last)[:500]):
+        last = batch[-1].pk
+        for row in listing.person_rows(batch, calendar):
+            person = row.person
+            state = person.get_left_because_display() or ("Active" if person.oid else "Without an account")
+            roles = ", ".join(sorted({grant.role for grant in person.role_grants.all()}))
+            yield [
+                person.name, person.email, str(person.oid or ""), state, roles,
+                row.projects, row.tokens, from_nano(row.month), person.last_sign_in,
+            ]  # fmt: skip
 
 
 @require_http_methods(["GET", "POST"])

@@ -51,6 +51,21 @@ def blueprint(identity: Identity) -> Blueprint:
         found = identity.directory.groups.get(key)
         return found.as_graph() if found else ({"error": "no group has this key"}, 404)
 
+    @control.patch("/groups/<key>")
+    def nest(key: str) -> ResponseReturnValue:
+        identity.directory.nest(key, _body()["nested"])
+        return "", 204
+
+    @control.delete("/groups/<key>")
+    def remove_group(key: str) -> ResponseReturnValue:
+        identity.directory.remove_group(key)
+        return "", 204
+
+    @control.post("/forget-changes")
+    def forget_changes() -> ResponseReturnValue:
+        identity.directory.forget_changes()
+        return "", 204
+
     @control.post("/next-token")
     def distort() -> ResponseReturnValue:
         identity.distortion = Distortion(**_body())

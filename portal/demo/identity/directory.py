@@ -1,6 +1,7 @@
 """The people and groups of the stand-in, in memory, with a log of changes for delta queries."""
 
 import json
+import secrets
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
@@ -91,6 +92,16 @@ class DirectoryGroup:
         }
 
 
+@dataclass(frozen=True)
+class Change:
+    """One change, for delta queries: of a person or a group, or of one person's place in a group."""
+
+    kind: str  # person, group
+    oid: str
+    member: str = ""
+    is_removal: bool = False
+
+
 class Directory:
     """All people and groups. Thread-safe for what the two listeners and the control endpoint do."""
 
@@ -106,14 +117,21 @@ class Directory:
             self.domain: str = data["domain"]
             self.people: dict[str, Account] = {}
             self.groups: dict[str, DirectoryGroup] = {}
-            self.changes: list[str] = []  # object ids, in the order of the changes
+            self.changes: list[Change] = []
             self.removed: set[str] = set()
+            self.forget_changes()
             for row in data["groups"]:
                 row["nested"] = set(row.get("nested", ()))
                 self.groups[row["key"]] = DirectoryGroup(**row)
             for row in data["people"]:
                 self.add(row)
+            self.forget_changes()
+
+    def forget_changes(self) -> None:
+        """Forget what has changed: every link of a delta query is unknown from now on."""
+        with self.lock:
             self.changes.clear()
+            self.epoch = secrets.token_hex(4)
 
     def add(self, row: dict[str, Any]) -> Account:
         """Add a person from a row of the data file's shape."""
@@ -127,7 +145,7 @@ class Directory:
                 self.groups.setdefault(key, DirectoryGroup(key, f"SEC-Share-{number:03d}"))
                 self.groups[key].people.add(account.key)
             self.set_groups(account, groups, keep=bool(extra))
-            self.changes.append(account.oid)
+            self.changes.append(Change("person", account.oid))
         return account
 
     def set_groups(self, account: Account, keys: Iterable[str], *, keep: bool = False) -> None:
@@ -135,10 +153,12 @@ class Directory:
         keys = set(keys)
         with self.lock:
             for group in self.groups.values():
-                if group.key in keys:
+                if group.key in keys and account.key not in group.people:
                     group.people.add(account.key)
-                elif not keep:
+                    self.changes.append(Change("group", group.oid, account.oid))
+                elif group.key not in keys and not keep and account.key in group.people:
                     group.people.discard(account.key)
+                    self.changes.append(Change("group", group.oid, account.oid, is_removal=True))
 
     def change(self, key: str, values: dict[str, Any]) -> Account:
         """Change attributes of a person; `groups` replaces the direct groups."""
@@ -151,7 +171,7 @@ class Directory:
                     setattr(account, name, value)
                 else:
                     raise KeyError(name)
-            self.changes.append(account.oid)
+            self.changes.append(Change("person", account.oid))
             return account
 
     def remove(self, key: str) -> None:
@@ -160,7 +180,22 @@ class Directory:
             account = self.people.pop(key)
             self.set_groups(account, ())
             self.removed.add(account.oid)
-            self.changes.append(account.oid)
+            self.changes.append(Change("person", account.oid))
+
+    def nest(self, key: str, nested: Iterable[str]) -> None:
+        """Make `nested` the groups directly inside a group."""
+        with self.lock:
+            self.groups[key].nested = set(nested)
+            self.changes.append(Change("group", self.groups[key].oid))
+
+    def remove_group(self, key: str) -> None:
+        """Delete a group; its members stay in the directory."""
+        with self.lock:
+            group = self.groups.pop(key)
+            for other in self.groups.values():
+                other.nested.discard(key)
+            self.removed.add(group.oid)
+            self.changes.append(Change("group", group.oid))
 
     def home_people(self) -> list[Account]:
         """The people of the tenant, by name."""

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from joserfc import jwt
 from joserfc.errors import JoseError
 
-from portal.demo.identity import odata
+from portal.demo.identity import delta, odata
 from portal.demo.identity.directory import Account, DirectoryGroup
 from portal.demo.identity.state import Identity
 from portal.demo.identity.tokens import GRAPH_AUDIENCE
@@ -41,8 +41,8 @@ def blueprint(identity: Identity, origin: str, issuer: str) -> Blueprint:
         return odata.answer([each.as_graph() for each in directory.home_people()], "users", base)
 
     @graph.get("/users/delta")
-    def delta() -> ResponseReturnValue:
-        return _delta(identity, base)
+    def people_delta() -> ResponseReturnValue:
+        return delta.people(directory, base)
 
     @graph.get("/users/<oid>")
     def user(oid: str) -> ResponseReturnValue:
@@ -74,6 +74,10 @@ def blueprint(identity: Identity, origin: str, issuer: str) -> Blueprint:
         rows = sorted(directory.groups.values(), key=lambda each: each.name.lower())
         return odata.answer([each.as_graph() for each in rows], "groups", base)
 
+    @graph.get("/groups/delta")
+    def groups_delta() -> ResponseReturnValue:
+        return delta.groups(directory, base)
+
     @graph.get("/groups/<oid>")
     def group(oid: str) -> ResponseReturnValue:
         found = directory.group_by_oid(oid)
@@ -81,13 +85,15 @@ def blueprint(identity: Identity, origin: str, issuer: str) -> Blueprint:
 
     @graph.get("/groups/<oid>/<any(members, transitiveMembers):kind>")
     @graph.get("/groups/<oid>/<any(members, transitiveMembers):kind>/microsoft.graph.user")
+    @graph.get("/groups/<oid>/<any(members, transitiveMembers):kind>/microsoft.graph.group")
     def members(oid: str, kind: str) -> ResponseReturnValue:
         found = directory.group_by_oid(oid)
         if found is None:
             return _absent(oid)
         rows = [_typed(each) for each in directory.members_of(found, transitive=kind == "transitiveMembers")]
-        if request.path.endswith("microsoft.graph.user"):
-            rows = [row for row in rows if row["@odata.type"] == "#microsoft.graph.user"]
+        _, _, cast = request.path.rpartition("/")
+        if cast.startswith("microsoft.graph."):
+            rows = [row for row in rows if row["@odata.type"] == f"#{cast}"]
         return odata.answer(rows, "directoryObjects", base)
 
     return graph
@@ -117,23 +123,3 @@ def _absent(oid: str) -> ResponseReturnValue:
         f"Resource '{oid}' does not exist or one of its queried reference-property objects are not present."
     )
     return odata.error("Request_ResourceNotFound", message, 404)
-
-
-def _delta(identity: Identity, base: str) -> ResponseReturnValue:
-    """People changed since the $deltatoken, or all of them; an unknown token asks for a new start, as Graph does."""
-    directory = identity.directory
-    with directory.lock:
-        since, now = request.args.get("$deltatoken"), len(directory.changes)
-        link = {"@odata.deltaLink": f"{base}/users/delta?$deltatoken={now}"}
-        if since is None:
-            return odata.answer([each.as_graph() for each in directory.home_people()], "users", base, link)
-        if not since.isdigit() or int(since) > now:
-            return odata.error("syncStateNotFound", "The sync state generation is not found.", 410)
-        rows = []
-        for oid in dict.fromkeys(directory.changes[int(since) :]):
-            account = directory.by_oid(oid)
-            if account:
-                rows.append(account.as_graph())
-            elif oid in directory.removed:
-                rows.append({"id": oid, "@removed": {"reason": "changed"}})
-    return {"@odata.context": f"{base}/$metadata#users", "value": rows, **link}
