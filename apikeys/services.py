@@ -258,3 +258,16 @@ def note(action: Action, key: ApiKey, changes: dict[str, tuple[Any, Any]], actor
         changes=changes,
         comment=reason,
     )
+
+
+def refresh_users() -> int:
+    """Write anew whom the keys of each project may name, where that has changed; return in how many projects.
+
+    Memberships write it themselves; this follows what the directory changes: names, addresses and groups.
+    """
+    naming = ApiKey.objects.current().filter(names_users=True).order_by("project").distinct("project")
+    changed = 0
+    for key in naming.select_related("project"):
+        with transaction.atomic():
+            changed += publish_named_users(key.project)
+    return changed

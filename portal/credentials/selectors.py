@@ -77,12 +77,6 @@ def unused_since(credentials: QuerySet[M], moment: datetime) -> QuerySet[M]:
     return credentials.filter(quiet, resumed, created__lt=moment, revoked__isnull=True)
 
 
-def unused_days(credential: CallCredential) -> int:
-    """Return for how many whole days the credential has not been used."""
-    moments = (credential.created, credential.last_used, credential.resumed)
-    return (timezone.now() - max(moment for moment in moments if moment)).days
-
-
 def in_batches(credentials: QuerySet[M], size: int = 500) -> Iterator[list[M]]:
     """Yield all of them by their number, each batch found by the index of the last one's end."""
     last = 0
