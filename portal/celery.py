@@ -58,12 +58,15 @@ app.conf.beat_schedule = {
     "send webhooks": _every("notifications.send_webhooks", 5),
     "note last use": _every("decision.note_last_use", 60),
     "refresh standings": _every("projects.refresh_standings", 5),
+    "refresh named users": _every("apikeys.refresh_named_users", 300),
     "make partitions": _every("spend.make_partitions", 3600),
     "expire requests": _every("approvals.expire_requests", 300),
     "return limits": _every("projects.return_limits", 60),
     "make partitions": _every("spend.make_partitions", 3600),
     "sync directory": _every("directory.sync", 15),
     "drop old rows": _daily("spend.drop_old", 2, 20),
+    "watch user tokens": _daily("tokens.watch", 5, 10),
+    "watch API keys": _daily("apikeys.watch", 5, 20),
     "clear sessions": _daily("accounts.clear_sessions", 3, 40),
     "sweep": _every("schedule.sweep", 30),
 }
@@ -76,6 +79,8 @@ app.autodiscover_tasks(
         "portal.decision",
         "portal.approvals",
         "projects",
+        "tokens",
+        "apikeys",
         "portal.directory",
     ]
 )

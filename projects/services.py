@@ -239,16 +239,20 @@ def _add(project: Project, person: Person, role: str, actor: Actor, reason: str 
     return membership
 
 
-def publish_named_users(project: Project) -> None:
-    """Write whom the keys of the project may name in a call: its people by e-mail, in the current transaction.
+def publish_named_users(project: Project) -> bool:
+    """Write whom the keys of the project may name in a call, in the current transaction; False: nothing changed.
 
-    An address that two of them share names nobody.
+    Its people by e-mail; an address that two of them share names nobody.
     """
     people: dict[str, list[tuple[int, str]]] = {}
     for person in people_who_may_hold_tokens(project).exclude(email=""):
         people.setdefault(person.email.lower(), []).append((person.pk, person.name))
     users = {email: found[0] for email, found in people.items() if len(found) == 1}
+    written = Subject.objects.filter(pk=f"n:{project.pk}").first()
+    if written and written.data["users"] == {email: list(named) for email, named in users.items()}:
+        return False
     subjects.put_named_users(project.pk, users)
+    return True
 
 
 def republish_named_users(project: Project) -> None:
