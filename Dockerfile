@@ -31,7 +31,5 @@ USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/livez', timeout=2)"]
-# A worker process has 30 s to end; requests in flight take 25 s at most.
-CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", \
-     "--blocking-threads", "8", "--backlog", "1024", "--no-access-log", "--respawn-failed-workers", \
-     "--workers-kill-timeout", "30", "portal.wsgi:application"]
+# On SIGTERM: not ready for 5 s, then nothing new, then 25 s for what is in flight.
+CMD ["python", "-m", "portal.serve"]

@@ -18,7 +18,15 @@ from portal import env
 class WebProcesses:
     """Two workers behind one port; `start` waits until they answer."""
 
-    def __init__(self, log: Path, application: str = "tests.web_application:application") -> None:
+    def __init__(
+        self,
+        log: Path,
+        application: str = "tests.web_application:application",
+        *,
+        workers: int = 2,
+        drain_seconds: int = 0,
+    ) -> None:
+        self.workers, self.drain_seconds = workers, drain_seconds
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             self.port = taken.getsockname()[1]
@@ -28,13 +36,13 @@ class WebProcesses:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, within: float = 60.0) -> WebProcesses:
-        words = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1"]
-        words += ["--port", str(self.port), "--workers", "2", "--blocking-threads", "8", "--no-access-log"]
-        words += ["--respawn-failed-workers", "--backlog", "1024", self.application]
+        words = [sys.executable, "-m", "portal.serve", "--host", "127.0.0.1", "--port", str(self.port)]
+        words += ["--workers", str(self.workers), "--application", self.application]
         environment = {
             **os.environ,
             "DATABASE_URL": os.environ["TEST_DATABASE_APP_URL"],
             "PORTAL_BASE_URL": self.url,
+            "PORTAL_DRAIN_SECONDS": str(self.drain_seconds),
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -65,8 +73,8 @@ class WebProcesses:
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.terminate()
             try:
-                self.process.wait(20)
+                self.process.wait(40)
             except subprocess.TimeoutExpired:
                 self.kill()

@@ -146,19 +146,10 @@ class Supervisor:
         )
 
     def _start_portal(self) -> None:
-        granian = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", ports.HOST]
-        granian += [
-            "--port",
-            str(self.port),
-            "--workers",
-            "2",
-            "--blocking-threads",
-            "8",
-            "--backlog",
-            "1024",
-        ]
-        granian += ["--no-access-log", "--respawn-failed-workers", "--workers-kill-timeout", "30"]
-        self._start_child("web", *granian, "portal.wsgi:application")
+        # There is no balancer to wait for.
+        self.environment["PORTAL_DRAIN_SECONDS"] = "0"
+        web = ["-m", "portal.serve", "--host", ports.HOST, "--port", str(self.port)]
+        self._start_child("web", sys.executable, *web)
         celery = [sys.executable, "-m", "celery", "--app", "portal.celery"]
         worker = [
             "worker",

@@ -8,6 +8,7 @@ from django.db import DatabaseError, close_old_connections, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from portal.decision import valkey
+from portal.lib import drain
 from portal.lib.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,12 @@ def _migrated() -> bool:
 
 
 def ready() -> tuple[int, bytes]:
-    """Return status and body of ``/readyz``: Postgres reachable and migrated, secrets present; Valkey may be away."""
+    """Return status and body of ``/readyz``: not draining, Postgres reachable and migrated, secrets present.
+
+    Valkey may be away.
+    """
+    if drain.is_draining():
+        return 503, b'{"status":"draining"}'
     close_old_connections()
     try:
         with connection.cursor() as cursor:
