@@ -167,14 +167,6 @@ def move_refusals(batch: int = 1000) -> int:
     return moved
 
 
-def _keep_refusals(found: list[dict[str, Any]]) -> None:
-    ids = [UUID(item["id"]) for item in found]
-    known = set(Refusal.objects.filter(decision_id__in=ids).values_list("decision_id", flat=True))
-    alike: dict[tuple[Any, ...], list[Refusal]] = {}
-    unpriced: dict[str, int] = {}
-    for item, decision_id in zip(found, ids, strict=True):
-        if decision_id in known:
-            continue
 @transaction.atomic
 def _move_batch(found: list[dict[str, Any]]) -> None:
     # The stream still has the last batch when its mover died between commit and deletion.
@@ -190,6 +182,14 @@ def keep_refusals(found: list[dict[str, Any]]) -> None:
     _keep_refusals(found)
 
 
+def _keep_refusals(found: list[dict[str, Any]]) -> None:
+    ids = [UUID(item["id"]) for item in found]
+    known = set(Refusal.objects.filter(decision_id__in=ids).values_list("decision_id", flat=True))
+    alike: dict[tuple[Any, ...], list[Refusal]] = {}
+    unpriced: dict[str, int] = {}
+    for item, decision_id in zip(found, ids, strict=True):
+        if decision_id in known:
+            continue
         refusal = _refusal(item, decision_id)
         minute = refusal.occurred.replace(second=0, microsecond=0)
         key = (minute, refusal.credential, refusal.code, refusal.binding, refusal.is_observed)
