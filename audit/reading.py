@@ -29,6 +29,7 @@ TARGETS: Mapping[str, str] = {
     "audit_log": "Audit log",
     "request": "Request",
     "approval_policy": "Second person",
+    "access_review": "Access review",
     "portal": "Portal",
     "page": "Page",
 }

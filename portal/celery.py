@@ -59,7 +59,7 @@ app.conf.beat_schedule = {
     "note last use": _every("decision.note_last_use", 60),
     "refresh standings": _every("projects.refresh_standings", 5),
     "refresh named users": _every("apikeys.refresh_named_users", 300),
-    "make partitions": _every("spend.make_partitions", 3600),
+    "end grants": _every("accounts.end_grants", 60),
     "expire requests": _every("approvals.expire_requests", 300),
     "return limits": _every("projects.return_limits", 60),
     "make partitions": _every("spend.make_partitions", 3600),

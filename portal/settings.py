@@ -98,6 +98,9 @@ STATIC_ROOT = Path(env.text("PORTAL_STATIC_ROOT", str(env.data_dir() / "static")
 STATICFILES_DIRS = [BASE_DIR / "static"]
 
 # Ledger and limits
+# Off only where Microsoft is a stand-in or cannot be asked: see docs/operations.md.
+STEP_UP = env.flag("PORTAL_STEP_UP", default=True)
+
 RESERVATION_SECONDS = 15 * 60
 # Valkey decides while it holds a lease that was confirmed in Postgres; web processes may renew it so long without.
 DECIDER_LEASE_SECONDS = 3

@@ -1,7 +1,7 @@
 """Raises of a project's limits: owners ask, somebody of its group or an administrator decides, an end gives it back."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from django.db import transaction
@@ -22,8 +22,7 @@ from portal.decision.raising import Held
 from portal.decision.services import lock_limits, set_limit, shown_amount, stored_amount
 from portal.lib.errors import RuleBroken
 from portal.lib.money import format_money, to_nano
-from portal.lib.windows import midnight, to_datetime
-from portal.organization.selectors import current as current_organization
+from portal.organization.selectors import end_of_day
 from portal.spend import scopes
 from portal.spend.models import Limit
 from portal.spend.scopes import Scope
@@ -123,10 +122,8 @@ def ask_for_raise(
 
 
 def _end_of(until: date | None) -> datetime | None:
-    if until is None:
-        return None
-    ends = to_datetime(midnight(until + timedelta(days=1), current_organization().zone))
-    if ends <= timezone.now():
+    ends = end_of_day(until)
+    if ends is not None and ends <= timezone.now():
         raise RuleBroken("Choose today or a later day.", field="until")
     return ends
 

@@ -118,7 +118,9 @@ def may_toward(
 
 def groups_administered(person: Person) -> frozenset[int]:
     """Return the ids of the groups the person administers: those granted, or all they belong to."""
-    grants = [grant for grant in person.role_grants.all() if grant.role == Role.GROUP_ADMIN]
+    grants = [
+        grant for grant in person.role_grants.all() if grant.role == Role.GROUP_ADMIN and grant.is_current
+    ]
     groups = {grant.group_id for grant in grants if grant.group_id is not None}
     if any(grant.group_id is None for grant in grants):
         groups |= set(person.group_memberships.filter(group__deleted=None).values_list("group_id", flat=True))
@@ -132,5 +134,5 @@ def people_who_may(right: Right, *, group: int | None = None) -> QuerySet[Person
     if group is not None and reach(right, [Role.GROUP_ADMIN]):
         in_group = Q(group=group) | Q(group=None, person__group_memberships__group=group)
         grants |= Q(role=Role.GROUP_ADMIN) & in_group
-    holders = RoleGrant.objects.filter(grants).values("person")
+    holders = RoleGrant.objects.current().filter(grants).values("person")
     return Person.objects.active().with_identity().filter(pk__in=holders)

@@ -36,6 +36,13 @@ class GrantForm(forms.Form):
         empty_label="Every group the person belongs to",
         help_text="For group administrators only.",
     )
+    expires = forms.DateField(
+        label="Until the end of",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        help_text="Then the role ends by itself. Leave empty for good.",
+        error_messages={"invalid": "Enter a day, such as 2027-03-31."},
+    )
     reason = forms.CharField(label="Reason", max_length=200, help_text="For the audit log.", required=False)
 
     def __init__(self, *args: object, **kwargs: object) -> None:

@@ -10,8 +10,12 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import resolve_url
 
+from portal.accounts import step_up
+from portal.accounts.access import can
 from portal.accounts.actors import client_address
 from portal.accounts.conf import idle_seconds
+from portal.accounts.models import Person
+from portal.accounts.policy import STEP_UP, Right
 from portal.accounts.sessions import ADDRESS, BROWSER, SEEN, SIGNED_IN
 
 GRAIN = 60  # seconds between two writes of SEEN
@@ -67,3 +71,31 @@ def is_over(request: HttpRequest) -> bool:
     if now - seen >= GRAIN:
         request.session[SEEN] = now
     return False
+
+
+class StepUpMiddleware:
+    """Ask Microsoft again who it is before the views of portal.accounts.policy.STEP_UP, while STEP_UP is on."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer the request."""
+        return self.get_response(request)
+
+    def process_view(
+        self,
+        request: HttpRequest,
+        view_func: Callable[..., HttpResponseBase],
+        view_args: tuple[Any, ...],
+        view_kwargs: dict[str, Any],
+    ) -> HttpResponseBase | None:
+        """Lead to the page that asks, unless this session has confirmed itself for the class minutes ago."""
+        match = request.resolver_match
+        kind = STEP_UP.get(match.view_name) if match else None
+        if kind is None or not settings.STEP_UP or not isinstance(request.user, Person):
+            return None
+        if not can(request.user, getattr(view_func, "required_right", Right.SEE_PROJECTS)):
+            return None  # the gate refuses: somebody without the right is asked for nothing
+        guarded = step_up.Guarded(kind)
+        return None if step_up.is_fresh(request, guarded) else step_up.ask(request, guarded)

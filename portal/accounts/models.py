@@ -7,6 +7,7 @@ from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from portal.accounts.policy import GRANTED_ROLES, Role
@@ -131,8 +132,19 @@ class Session(AbstractBaseSession):
         return SessionStore
 
 
+class RoleGrantQuerySet(models.QuerySet["RoleGrant"]):
+    """Questions about grants."""
+
+    def current(self) -> "RoleGrantQuerySet":
+        """Grants that give their role now: not over, not suspended by a review."""
+        return self.filter(Q(expires=None) | Q(expires__gt=timezone.now()), suspended=None)
+
+
 class RoleGrant(models.Model):
-    """One role of one person: assigned in Entra ID (an app role) or here."""
+    """One role of one person: assigned in Entra ID (an app role) or here.
+
+    It gives the role until it expires, and not while it is suspended because a review has not confirmed it.
+    """
 
     class Source(models.TextChoices):
         """Where the role is managed."""
@@ -155,6 +167,12 @@ class RoleGrant(models.Model):
     source = models.CharField(max_length=10, choices=Source.choices)
     granted = models.DateTimeField(auto_now_add=True)
     granted_by = models.CharField(max_length=300, blank=True)
+    expires = models.DateTimeField(null=True, blank=True, help_text="When the role ends by itself.")
+    confirmed = models.DateTimeField(null=True, blank=True, help_text="When a review last confirmed it.")
+    confirmed_by = models.CharField(max_length=300, default="", db_default="", blank=True)
+    suspended = models.DateTimeField(null=True, blank=True, help_text="Since when no review confirms it.")
+
+    objects = RoleGrantQuerySet.as_manager()
 
     class Meta:
         ordering = ["role", "id"]
@@ -183,3 +201,31 @@ class RoleGrant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_role_display()} ({self.get_source_display()})"
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it gives its role now, as `RoleGrantQuerySet.current` has it."""
+        return self.suspended is None and (self.expires is None or self.expires > timezone.now())
+
+
+class AccessReview(models.Model):
+    """Somebody goes through all granted roles; those not confirmed when it is due are suspended."""
+
+    started = models.DateTimeField(auto_now_add=True)
+    started_by = models.CharField(max_length=300)
+    due = models.DateTimeField()
+    closed = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "access_review"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["closed"],
+                condition=Q(closed__isnull=True),
+                nulls_distinct=False,
+                name="access_review_one_open",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Access review of {self.started:%d %b %Y}"

@@ -114,16 +114,71 @@ POLICY: Mapping[Right, Mapping[Role, Reach]] = MappingProxyType(
 
 READING = frozenset(right for right in Right if right.value.startswith("see_")) | {Right.EXPORT_AUDIT}
 """The rights that change nothing."""
+TOXIC: frozenset[frozenset[Role]] = frozenset(
+    {
+        frozenset({_AUDIT, _ADMIN}),
+        frozenset({_AUDIT, _OPER}),
+        frozenset({_AUDIT, _GROUP}),
+        frozenset({_AUDIT, _OWNER}),
+        frozenset({_OPER, _GROUP}),
+    }
+)
+"""Roles that one person may not have together: who audits changes nothing, who sets prices approves no raise.
+
+An administrator has every right of an operator anyway: for prices, a second person is the guard.
+"""
+
 
 
 def reach(right: Right, roles: Iterable[str]) -> Reach:
     """Return how far `right` goes for somebody with all of `roles`: the widest of them."""
+STEP_UP: Mapping[str, str] = MappingProxyType(
+    {
+        "tokens:issue": "credentials",
+        "apikeys:issue": "credentials",
+        "apikeys:rotate": "credentials",
+        "gateway:register": "credentials",
+        "gateway:rotate": "credentials",
+        "approvals:approve": "approvals",
+        "accounts:grant": "access",
+        "accounts:revoke": "access",
+        "roles:policy": "access",
+        "roles:confirm": "access",
+        "spend:new_price": "prices",
+        "spend:import": "prices",
+        "audit:export_csv": "export",
+        "audit:export_ndjson": "export",
+    }
+)
+"""Address → the class of actions (portal.accounts.step_up.Guarded) for which Microsoft is asked again who it is.
+
+To revoke, suspend, pause or lower is never held up.
+"""
+
+
     row = POLICY[right]
     return max((row.get(Role(role), Reach.NONE) for role in roles), default=Reach.NONE)
 
 
 def may(right: Right, roles: Iterable[str]) -> bool:
     """Tell whether any of `roles` has `right` at all, however narrow."""
+def toxic_with(role: str, roles: Iterable[str]) -> Role | None:
+    """Return one of `roles` that does not go with `role`, if there is one."""
+    return next((Role(each) for each in roles if frozenset({Role(role), Role(each)}) in TOXIC), None)
+
+
+def without_toxic(roles: Iterable[str], held: Iterable[str] = ()) -> frozenset[Role]:
+    """Return those of `roles` that go together and with `held`: of two that do not, the one that changes less."""
+    kept: list[Role] = []
+    for role in sorted({Role(each) for each in roles}, key=_LEAST_FIRST.index):
+        if toxic_with(role, [*kept, *held]) is None:
+            kept.append(role)
+    return frozenset(kept)
+
+
+_LEAST_FIRST = (_AUDIT, _OPER, _GROUP, _ADMIN, _MEMBER, _OWNER)
+
+
     return reach(right, roles) is not Reach.NONE
 
 
@@ -141,7 +196,7 @@ def roles_of(person: "Person") -> frozenset[Role]:
         return frozenset()
     if person.roles_of_request is not None:
         return person.roles_of_request
-    roles = {Role(grant.role) for grant in person.role_grants.all()}
+    roles = {Role(grant.role) for grant in person.role_grants.all() if grant.is_current}
     roles |= {Role(membership.role) for membership in person.memberships.all()}
     if not roles & {Role.OWNER, Role.MEMBER}:
         admitted = person.group_memberships.filter(group__deleted=None, group__project_access__isnull=False)

@@ -1,9 +1,10 @@
 """Change who is known and who may do what. Nothing here is found by an e-mail address."""
 
+from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from audit.actions import Action
@@ -14,10 +15,11 @@ from portal.accounts.conf import microsoft
 from portal.accounts.entra.id_token import Claims
 from portal.accounts.graph import DirectoryPerson
 from portal.accounts.models import Person, RoleGrant, Session
-from portal.accounts.policy import GRANTED_ROLES, Role
+from portal.accounts.policy import GRANTED_ROLES, Role, toxic_with, without_toxic
 from portal.accounts.selectors import roles_granted
 from portal.lib.errors import RuleBroken
 
+_ADMINS_LOCK = 7346
 ENTRA, PORTAL = RoleGrant.Source.ENTRA, RoleGrant.Source.PORTAL
 
 
@@ -123,11 +125,26 @@ def link_person(*, person: Person, found: DirectoryPerson, actor: Actor, reason:
 
 @transaction.atomic(durable=True)
 def grant_access(
-    *, person: Person, role: str, group: int | None = None, actor: Actor, reason: str = ""
+    *,
+    person: Person,
+    role: str,
+    group: int | None = None,
+    expires: datetime | None = None,
+    actor: Actor,
+    reason: str = "",
 ) -> RoleGrant:
-    """Give the person a role, effective at the next request.
+    """Give the person a role at once: what commands do, and pages where no second person is needed."""
+    return give_role(person=person, role=role, group=group, expires=expires, actor=actor, reason=reason)
 
-    A group administrator administers `group` (its id), or without one the groups the person belongs to.
+
+@transaction.atomic
+def give_role(
+    *, person: Person, role: str, group: int | None, expires: datetime | None, actor: Actor, reason: str
+) -> RoleGrant:
+    """Give the person a role, effective at the next request and until `expires`, if that is given.
+
+    A group administrator administers `group` (its id), or without one the groups the person belongs to. Roles that
+    do not go together (portal.accounts.policy.TOXIC) are refused.
     """
     if role not in GRANTED_ROLES:
         raise RuleBroken(f"Choose one of: {', '.join(GRANTED_ROLES)}.", field="role")
@@ -137,13 +154,16 @@ def grant_access(
     if person.oid is None:
         raise RuleBroken(f"{person} has no Entra ID account and cannot sign in. Link the account first.")
     _refuse_own(person, actor)
+    if expires is not None and expires <= timezone.now():
+        raise RuleBroken("Choose a day that is still to come.", field="expires")
+    refuse_toxic(person, role)
     before = roles_granted(person)
     grant, is_new = RoleGrant.objects.get_or_create(
         person=person,
         role=role,
         group_id=group,
         source=PORTAL,
-        defaults={"granted_by": actor.display[:300]},  # type: ignore[misc]
+        defaults={"granted_by": actor.display[:300], "expires": expires},  # type: ignore[misc]
     )
     if grant.group is not None and grant.group.deleted:
         raise RuleBroken(f"The group {grant.group.name} is deleted. Choose another.", field="group")
@@ -154,7 +174,8 @@ def grant_access(
         actor=actor,
         target=target_of(person),
         group=group,
-        changes={"roles": (before, roles_granted(person))},
+        changes={"roles": (before, roles_granted(person))}
+        | ({"expires": (None, expires)} if expires else {}),
         comment=reason,
     )
     return grant
@@ -171,6 +192,8 @@ def revoke_access(*, person: Person, actor: Actor, reason: str = "") -> list[str
     before = roles_granted(person)
     if not before:
         raise RuleBroken(f"{person} has no role that could be revoked.")
+    if Role.ADMIN in before:
+        refuse_without_admin(person.role_grants.all())
     person.role_grants.all().delete()
     _end_sessions(person)
     record(
@@ -225,6 +248,9 @@ def _person(tid: UUID, oid: UUID, name: str, email: str) -> tuple[Person, bool]:
 
 
 def _set_entra_roles(person: Person, roles: frozenset[Role], actor: Actor) -> None:
+    held = person.role_grants.filter(source=PORTAL).values_list("role", flat=True)
+    assigned, roles = roles, without_toxic(roles, held)
+    refused = ", ".join(sorted(assigned - roles))
     before = roles_granted(person, ENTRA)
     person.role_grants.filter(source=ENTRA).exclude(role__in=roles).delete()
     missing = roles - {Role(role) for role in before}
@@ -238,6 +264,7 @@ def _set_entra_roles(person: Person, roles: frozenset[Role], actor: Actor) -> No
             actor=actor,
             target=target_of(person),
             changes={"entra_roles": (before, after)},
+            comment=f"Not taken over, for it does not go with the others: {refused}." if refused else "",
         )
 
 
@@ -251,6 +278,33 @@ def _end_sessions(person: Person) -> None:
     """End all sessions; one that begins at this very moment is caught by the epoch."""
     Session.objects.filter(person=person).delete()
     Person.objects.filter(pk=person.pk).update(session_epoch=F("session_epoch") + 1)
+
+
+def refuse_without_admin(going: QuerySet[RoleGrant]) -> None:
+    """Raise RuleBroken when nobody would administer the portal without these grants.
+
+    One transaction at a time looks: of two that take the last two administrators, the later one is refused.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ADMINS_LOCK])
+    admins = RoleGrant.objects.current().filter(role=Role.ADMIN, person__is_active=True)
+    lost = admins.filter(pk__in=going.values("pk"))
+    if lost.exists() and not admins.exclude(pk__in=going.values("pk")).filter(expires=None).exists():
+        raise RuleBroken(
+            "That would leave the portal without an administrator. Give somebody else the role first."
+        )
+
+
+def refuse_toxic(person: Person, role: str) -> None:
+    """Refuse a role that does not go with one the person has, granted or as an owner of a project."""
+    roles = set(person.role_grants.values_list("role", flat=True))
+    if person.memberships.filter(role=Role.OWNER).exists():
+        roles.add(Role.OWNER)
+    if other := toxic_with(role, roles):
+        raise RuleBroken(
+            f"{Role(role).label} does not go with {other.label.lower()}, which {person} is. Choose another person.",
+            field="role",
+        )
 
 
 def _refuse_own(person: Person, actor: Actor) -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.approvals import views
+from portal.approvals.views import requests as views
 
 app_name = "approvals"
 urlpatterns = [

@@ -111,7 +111,8 @@ class Supervisor:
 
     def _start(self) -> None:
         env.remember(self.data)
-        self.environment = {**os.environ, "PORTAL_DATA_DIR": str(self.data)}
+        # Nobody proves presence to a stand-in, so it is not asked for unless somebody wants to see it.
+        self.environment = {"PORTAL_STEP_UP": "0", **os.environ, "PORTAL_DATA_DIR": str(self.data)}
         if env.is_embedded():
             with _Step(self.say, "PostgreSQL and Valkey"):
                 self.lease = Lease(self.data).join()

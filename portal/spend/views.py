@@ -12,8 +12,9 @@ from django.views.decorators.http import require_GET, require_http_methods
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
+from portal.approvals.models import Request
+from portal.approvals.prices import needs_second_person, set_or_ask
 from portal.decision import imports
-from portal.decision.services import set_price
 from portal.lib.errors import RuleBroken
 from portal.lib.money import currency_sign
 from portal.organization.models import Organization
@@ -100,11 +101,15 @@ def new_price(request: HttpRequest) -> HttpResponse:
     )
     if form.is_valid():
         try:
-            price = set_price(actor=actor_of(request), **form.values())
+            made = set_or_ask(requester=person_of(request), actor=actor_of(request), **form.values())
         except RuleBroken as broken:
             form.add_broken_rule(broken)
         else:
-            return saved(request, to=_history_of(price.model), toast=f"Price of {price.model} set")
+            if isinstance(made, Request) and made.is_waiting:
+                there = reverse("approvals:detail", args=[made.pk])
+                return saved(request, to=there, toast="Asked for: a second person decides")
+            model = form.cleaned_data["model"]
+            return saved(request, to=_history_of(model), toast=f"Price of {model} set")
     context = {
         "form": form,
         "symbol": currency_sign(organization.currency),
@@ -124,6 +129,8 @@ def import_published(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and preview:
         if preview.large and not form.cleaned_data["sure"]:
             form.add_error("sure", "Look at the changes, then tick the box.")
+        elif needs_second_person():
+            form.add_error(None, "A second person decides about prices: set them one by one, or run import_prices.")
         else:
             done = imports.import_prices(
                 rate=form.cleaned_data["rate"], actor=actor_of(request), reason=form.cleaned_data["reason"]

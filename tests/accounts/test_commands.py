@@ -129,6 +129,7 @@ def test_object_id_is_enough_where_the_directory_is_silent(standin: StandIn) -> 
 def test_revoking_says_what_is_left(standin: StandIn) -> None:
     alice = known(standin, "alice")
     alice.role_grants.create(role="admin", source="entra")
+    known(standin, "bob").role_grants.create(role="admin", source="entra")
     Project.objects.create(code="claims", name="Claims").memberships.create(person=alice)
 
     answer = run("revoke_access", "alice@northgate.example", "--json")

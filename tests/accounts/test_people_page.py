@@ -10,6 +10,7 @@ from groups.models import Group
 from portal.accounts import services
 from portal.accounts.models import Person
 from projects.models import Project
+from tests import factories
 from tests.accounts.cast import ADMIN, TENANT, person
 from tests.identity_fixtures import StandIn
 
@@ -18,9 +19,7 @@ HTMX = {"HX-Request": "true"}
 
 
 def signed_in(role: str, name: str = "Elena Marsh") -> Client:
-    client = Client()
-    client.force_login(person(name, role=role))
-    return client
+    return factories.signed_in(person(name, role=role))
 
 
 @pytest.fixture

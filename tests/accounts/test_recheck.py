@@ -117,7 +117,7 @@ def test_parts_of_a_page_and_forms_are_never_sent_away(browser: Browser) -> None
 
     assert browser.portal.get(PAGE, headers={"HX-Request": "true"}).status_code == 200
     assert browser.portal.get(PAGE, headers={"Sec-Fetch-Mode": "cors"}).status_code == 200
-    assert browser.portal.post("/accounts/people/grant/").status_code == 422
+    assert browser.portal.post("/projects/new/").status_code == 422
 
 
 def test_new_sign_in_during_an_outage_says_so(browser: Browser, standin: StandIn) -> None:

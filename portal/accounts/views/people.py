@@ -14,12 +14,15 @@ from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.forms import GrantForm, LinkForm, PeopleFilters, ReasonForm
 from portal.accounts.models import Person
-from portal.accounts.policy import Right
+from portal.accounts.policy import Right, Role
+from portal.approvals.models import Request
+from portal.approvals.roles import grant_or_ask
 from portal.directory.selectors import sync_context
 from portal.lib.errors import RuleBroken
 from portal.lib.money import from_nano
 from portal.organization.pages import tabs
 from portal.organization.selectors import current as current_organization
+from portal.organization.selectors import end_of_day
 from portal.spend import selectors as spend
 from portal.web.csv import csv_response
 from portal.web.htmx import render_dialog, render_page_or_region, saved
@@ -120,17 +123,25 @@ def grant(request: HttpRequest) -> HttpResponse:
         wanted, actor = form.cleaned_data, actor_of(request)
         try:
             person = services.person_in_directory(found=wanted["person"], actor=actor)
-            given = services.grant_access(
+            given = grant_or_ask(
                 person=person,
                 role=wanted["role"],
                 group=wanted["group"].pk if wanted["group"] else None,
+                expires=end_of_day(wanted["expires"]),
+                requester=person_of(request),
                 actor=actor,
                 reason=wanted["reason"],
             )
         except RuleBroken as refusal:
             form.add_error(refusal.field, refusal.message)
         else:
-            return _done(request, f"{person} is {given.get_role_display().lower()} from now on")
+            if isinstance(given, Request) and given.is_waiting:
+                return saved(
+                    request,
+                    reverse("approvals:detail", args=[given.pk]),
+                    "Asked for: a second person decides",
+                )
+            return _done(request, f"{person} is {Role(wanted['role']).label.lower()} from now on")
     return _dialog(request, "grant", {"form": form}, "Grant a role", bool(form.errors))
 
 
