@@ -13,6 +13,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 DEBUG = env.flag("PORTAL_DEBUG", default=False)
 SECRET_KEY = env.text("PORTAL_SECRET_KEY")
+SECRET_KEY_FALLBACKS = [key for key in env.text("PORTAL_SECRET_KEY_FALLBACKS").split(",") if key]
 PEPPERS = env.peppers()
 PORTAL_BASE_URL = env.text("PORTAL_BASE_URL", "http://127.0.0.1:8000").rstrip("/")
 PORTAL_TRUSTED_PROXIES = env.number("PORTAL_TRUSTED_PROXIES", 0)

@@ -7,6 +7,7 @@ from portal import checks  # noqa: F401 – registers the checks of the database
 urlpatterns = [
     path("", include("portal.monitoring.urls")),
     path("", include("portal.web.urls")),
+    path("", include("portal.notifications.urls")),
     path("find/", include("portal.find.urls")),
     path("accounts/", include("portal.accounts.urls")),
     path("directory/", include("portal.directory.urls")),

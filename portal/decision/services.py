@@ -1,7 +1,7 @@
 """Changes of what decides: limits, prices and the organization's settings."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ from audit.services import record
 from portal.decision import subjects
 from portal.decision.raising import general_row, refuse_raise
 from portal.lib import windows
-from portal.lib.errors import RuleBroken
+from portal.lib.errors import RuleBroken, refuse_if_changed
 from portal.lib.money import MAX_NANO, decimal_string, to_nano
 from portal.organization.models import Organization
 from portal.spend import inbox
@@ -222,21 +222,33 @@ def add_prices(prices: Iterable[Price], aliases: Iterable[ModelAlias], *, actor:
 
 
 @transaction.atomic(durable=True)
-def update_organization(*, actor: Actor, reason: str = "", **fields: Any) -> Organization:
-    """Change name, currency, time zone or token policy; the currency only before the first usage.
+def update_organization(
+    *, actor: Actor, reason: str = "", seen: Mapping[str, Any] | None = None, **fields: Any
+) -> Organization:
+    """Change the settings named; the currency only before the first usage.
 
-    A time zone holds from the next day on: the windows that are under way end as they began.
+    A time zone holds from the next day on: the windows that are under way end as they began. Raises ChangedMeanwhile
+    when one of the values in ``seen`` is no longer what the person saw.
     """
     organization, _ = Organization.objects.select_for_update().get_or_create(pk=1)
-    zone = fields.get("time_zone", organization.time_zone)
+    refuse_if_changed(seen, {name: getattr(organization, name) for name in fields})
+    wanted = {field.attname: getattr(organization, field.attname) for field in Organization._meta.fields}
+    wanted |= fields
+    zone = wanted["time_zone"]
     if zone not in available_timezones():
         raise RuleBroken("Choose an IANA time zone such as Europe/Berlin.", field="time_zone")
-    currency = fields.get("currency", organization.currency)
-    if currency != organization.currency and inbox.has_usage():
+    if wanted["currency"] != organization.currency and inbox.has_usage():
         raise RuleBroken("The currency is fixed: usage has been booked in it.", field="currency")
-    default = fields.get("token_days_default", organization.token_days_default)
-    if default > fields.get("token_days_max", organization.token_days_max):
+    if wanted["token_days_default"] > wanted["token_days_max"]:
         raise RuleBroken("The default may not be longer than the maximum.", field="token_days_default")
+    if wanted["unused_flag_days"] > wanted["unused_suspend_days"]:
+        raise RuleBroken("It is flagged before it is suspended.", field="unused_flag_days")
+    policy = Organization.FailurePolicy
+    if wanted["failure_policy"] not in policy.values:
+        raise RuleBroken("Choose one from the list.", field="failure_policy")
+    if wanted["failure_policy"] == policy.OPEN and not wanted["failure_amount"]:
+        raise RuleBroken("Enter the amount up to which calls are admitted.", field="failure_amount")
+    fields |= _checked_numbers(fields)
     changes = {
         name: (getattr(organization, name), value)
         for name, value in fields.items()
@@ -254,7 +266,36 @@ def update_organization(*, actor: Actor, reason: str = "", **fields: Any) -> Org
             Action.ORGANIZATION_CHANGED,
             actor=actor,
             target=Target("organization", "1", organization.name),
-            changes=changes,
+            changes={name: _told(name, before, after) for name, (before, after) in changes.items()},
             comment=reason,
         )
     return organization
+
+
+# What is a list of whole numbers: the highest that makes sense, and whether they fall.
+_LISTS = {"alert_thresholds": (100, False), "reminder_days": (365, True)}
+_MOST_NUMBERS = 10
+
+
+def _checked_numbers(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return the lists among the fields in their order, each number once."""
+    found = {}
+    for name, (most, falls) in _LISTS.items():
+        if name not in fields:
+            continue
+        parts = [part.strip().removesuffix("%").strip() for part in str(fields[name]).split(",")]
+        numbers = {int(part) for part in parts if part.isascii() and part.isdigit() and len(part) < 5}
+        is_whole = len([part for part in parts if part]) == len([part for part in parts if part.isdigit()])
+        if not is_whole or not numbers or min(numbers) < 1 or max(numbers) > most:
+            raise RuleBroken(f"Enter whole numbers from 1 to {most}, with commas between.", field=name)
+        if len(numbers) > _MOST_NUMBERS:
+            raise RuleBroken(f"Enter at most {_MOST_NUMBERS} numbers.", field=name)
+        found[name] = ",".join(str(number) for number in sorted(numbers, reverse=falls))
+    return found
+
+
+def _told(name: str, before: Any, after: Any) -> tuple[Any, Any]:
+    """Return a change as the audit log keeps it: money as a plain amount."""
+    if name == "failure_amount":
+        return decimal_string(before), decimal_string(after)
+    return before, after

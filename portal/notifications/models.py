@@ -1,7 +1,5 @@
 """What people are told, and how far the telling has come."""
 
-import uuid
-
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -89,6 +87,11 @@ class Webhook(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def kind_labels(self) -> list[str]:
+        """The kinds it is told about, in words."""
+        return [Kind(kind).label for kind in self.kinds]
+
 
 class Delivery(models.Model):
     """One message on its way to one recipient: a person, by e-mail or in the portal alone, or a webhook."""
@@ -145,9 +148,9 @@ class Delivery(models.Model):
         ]
 
     @property
-    def reference(self) -> uuid.UUID:
-        """What receivers know the message by: the same at each attempt, so that they can tell a repeat."""
-        return self.message_id
+    def recipient(self) -> str:
+        """Who or what it goes to, as people know it."""
+        return str(self.person or self.webhook)
 
 
 class Recipient(models.Model):

@@ -2,7 +2,7 @@
 
 A secret has to be read back to sign with it, so it cannot be kept as a digest. It is Fernet (AES-128-CBC with
 HMAC-SHA256) under a key that HKDF-SHA256 (RFC 5869) derives for this purpose alone. While the secret key is being
-replaced, SECRET_KEY_FALLBACKS still open what was sealed before.
+replaced, PORTAL_SECRET_KEY_FALLBACKS still open what was sealed before.
 """
 
 import base64

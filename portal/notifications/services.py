@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
 
 from portal.accounts.models import Person
 from portal.notifications.models import Delivery, Kind, Message, Severity, Webhook
@@ -107,3 +109,14 @@ def _to_person(message: Message, person: int, address: str) -> Delivery:
         state=Delivery.State.DELIVERED,
         next_attempt=None,
     )
+
+
+def mark_seen(person: Person, chosen: Sequence[int], *, until: int | None = None) -> int:
+    """Note that the person has seen deliveries of theirs, those chosen or all up to one; return how many.
+
+    A note of the person to themselves: it changes nothing for anybody else and is not audited.
+    """
+    wanted = Q(pk__in=chosen)
+    if until is not None:
+        wanted |= Q(pk__lte=until)
+    return Delivery.objects.filter(wanted, person=person, seen=None).update(seen=timezone.now())

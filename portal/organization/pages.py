@@ -11,6 +11,7 @@ from portal.accounts.policy import Right
 _TABS = (
     ("organization", "Organization", "organization:settings", Right.SEE_SETTINGS),
     ("limits", "Limits", "organization:limits", Right.SEE_SETTINGS),
+    ("notifications", "Notifications", "notifications:settings", Right.SEE_SETTINGS),
     ("people", "People", "accounts:people", Right.SEE_PEOPLE),
     ("gateways", "Gateways", "gateway:list", Right.SEE_SETTINGS),
     ("prices", "Price book", "spend:prices", Right.SEE_SETTINGS),

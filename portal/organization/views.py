@@ -35,9 +35,11 @@ def settings(request: HttpRequest) -> HttpResponse:
     may_change = _may_change(request, organization)
     form = OrganizationForm(posted(request), organization=organization, is_currency_fixed=is_fixed)
     if form.is_valid():
-        values = dict(form.cleaned_data)
+        values = form.values
         try:
-            update_organization(actor=actor_of(request), reason=values.pop("reason"), **values)
+            update_organization(
+                actor=actor_of(request), seen=form.seen, reason=values.pop("reason"), **values
+            )
         except RuleBroken as broken:
             form.add_broken_rule(broken)
         else:

@@ -89,7 +89,7 @@ def security_settings(
         "SHELL": {
             "organization": "portal.organization.selectors.current",
             "rights": "portal.accounts.policy.rights_of",
-            "counts": "portal.approvals.access.nav_counts",
+            "counts": ("portal.approvals.access.nav_counts", "portal.notifications.access.nav_counts"),
         },
     }
 

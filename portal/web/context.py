@@ -2,7 +2,7 @@
 
 This package knows neither people nor the organization. The settings name the questions::
 
-    SHELL = {"organization": "…selectors.current", "rights": "…policy.rights_of", "counts": "…access.nav_counts"}
+    SHELL = {"organization": "…selectors.current", "rights": "…policy.rights_of", "counts": ("…access.nav_counts",)}
 """
 
 from collections.abc import Iterable
@@ -40,7 +40,13 @@ class Item:
 
 
 PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
-    ("", (Place("monitoring:index", "Monitoring", "activity", "m", "see_monitoring"),)),
+    (
+        "",
+        (
+            Place("monitoring:index", "Monitoring", "activity", "m", "see_monitoring"),
+            Place("notifications:alerts", "Alerts", "bell", "n", "see_monitoring"),
+        ),
+    ),
     (
         "Who spends",
         (
@@ -73,6 +79,9 @@ _UNDER = {
     **dict.fromkeys(
         [
             *(f"gateway:{name}" for name in ("list", "register", "rotate", "revoke")),
+            *(f"notifications:{name}" for name in ("settings", "deliveries", "delivery")),
+            *(f"notifications:{name}_webhook" for name in ("add", "change", "test", "rotate", "remove")),
+            "notifications:add_recipient",
             *(f"spend:{name}" for name in ("prices", "history", "new_price", "import")),
         ],
         "organization:settings",
@@ -127,7 +136,9 @@ class Shell:
     @cached_property
     def counts(self) -> dict[str, int]:
         """What waits for the person, by the name of the page it waits on."""
-        counts: dict[str, int] = import_string(settings.SHELL["counts"])(self.person)  # type: ignore[misc]
+        counts: dict[str, int] = {}
+        for name in settings.SHELL["counts"]:  # type: ignore[misc]
+            counts |= import_string(name)(self.person)
         return counts
 
     @property

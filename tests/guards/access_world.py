@@ -16,8 +16,12 @@ from portal.accounts.models import Person
 from portal.approvals.models import Request
 from portal.decision.services import set_limit
 from portal.gateway.services import register_gateway
+from portal.notifications.models import Delivery, Kind
+from portal.notifications.recipients import add_recipient
+from portal.notifications.services import notify
+from portal.notifications.webhooks import add_webhook
 from portal.spend import scopes
-from portal.spend.models import Refusal
+from portal.spend.models import Limit, Refusal
 from projects.models import Project
 from projects.requests import ask_for_raise
 from projects.selectors import owners_of
@@ -105,6 +109,11 @@ def build() -> World:
             "deleted": Thing({"code": "gone"}),
             "unknown": Thing({"code": "nothing"}),
         },
+        "groupadmin": {
+            "own": Thing({"code": "claims", "pk": people["grace"].pk}, EVERYWHERE | {"grace": "G"}),
+            "other": Thing({"code": "sales", "pk": people["gus"].pk}, EVERYWHERE | {"gus": "G"}),
+            "deleted": Thing({"code": "gone", "pk": people["grace"].pk}),
+        },
         **_things_of_the_house(people["erin"]),
     }
     return World(people, roles, things, projects, groups)
@@ -116,7 +125,7 @@ def _things_of_projects(
     people: dict[str, Person],
     extra: Person,
 ) -> dict[str, dict[str, Thing]]:
-    kinds = ("project", "membership", "admission", "state", "token", "key", "refusal", "entry", "request")
+    kinds = ("project", "membership", "admission", "state", "token", "key", "refusal", "entry", "request", "limit")
     things: dict[str, dict[str, Thing]] = {kind: {} for kind in kinds}
     old = datetime.now(UTC) - timedelta(days=3)
     with connection.cursor() as cursor:
@@ -137,6 +146,8 @@ def _things_of_projects(
         things["refusal"][whose] = Thing({"decision_id": refusal.pk}, without_members)
         things["entry"][whose] = Thing({"seq": entry.seq}, without_members)
         things["request"][whose] = Thing({"pk": _request(each).pk}, without_members)
+        limit = Limit.objects.get(scope_key=scopes.project(each.pk), metric="spend", window="week")
+        things["limit"][whose] = Thing({"pk": limit.pk}, relations)
     own, carol = projects["own"], people["carol"]
     token, _ = issue_token(project=own, person=carol, name="notebook", days=None, actor=ACTOR)
     hers = {who: role for who, role in toward["own"].items() if who != "mira"}
@@ -151,7 +162,7 @@ def _things_of_projects(
     things["token"]["unknown"] = things["key"]["unknown"] = Thing({"key_id": "nothing"})
     things["refusal"]["unknown"] = Thing({"decision_id": uuid.UUID(int=7)})
     things["entry"]["unknown"] = Thing({"seq": 10**9})
-    things["request"]["unknown"] = Thing({"pk": 10**9})
+    things["request"]["unknown"] = things["limit"]["unknown"] = Thing({"pk": 10**9})
     things["ownsession"] = {"own": Thing({"mark": "0" * 16}, EVERYWHERE | dict.fromkeys(people, "M"))}
     things["requests"] = {"own": Thing({"which": "all"}, EVERYWHERE | dict.fromkeys(people, "GW"))}
     return things
@@ -167,6 +178,7 @@ def _things_of_the_house(somebody: Person) -> dict[str, dict[str, Thing]]:
             "own": Thing({"key_id": gateway.key_id}, EVERYWHERE),
             "unknown": Thing({"key_id": "nothing"}),
         },
+        **_things_of_notifications(somebody),
         "price": {
             "own": Thing({"?": f"model={priced()}"}, EVERYWHERE),
             "unknown": Thing({"?": "model=nothing"}),
@@ -181,6 +193,21 @@ def _things_of_the_house(somebody: Person) -> dict[str, dict[str, Thing]]:
             "linked": Thing({"pk": somebody.pk}),
             **unknown,
         },
+    }
+
+
+def _things_of_notifications(somebody: Person) -> dict[str, dict[str, Thing]]:
+    """A webhook whose address nobody posts to, somebody who gets every alert, and what they were told."""
+    webhook, _ = add_webhook(
+        name="Duty", format="standard", address="https://127.0.0.1/in", kinds=[], actor=ACTOR
+    )
+    recipient = add_recipient(somebody, actor=ACTOR)
+    notify(Kind.OPERATIONS, title="Something", text="…", link="", people=[somebody], once="something")
+    found = {"webhook": webhook.pk, "recipient": recipient.pk}
+    found["delivery"] = Delivery.objects.get(person=somebody).pk
+    return {
+        kind: {"own": Thing({"pk": pk}, EVERYWHERE), "unknown": Thing({"pk": 10**9})}
+        for kind, pk in found.items()
     }
 
 

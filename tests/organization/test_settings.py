@@ -22,6 +22,11 @@ VALUES = {
     "time_zone": "Europe/Berlin",
     "token_days_default": "30",
     "token_days_max": "180",
+    "reminder_days": "7, 30 ,1",
+    "unused_flag_days": "60",
+    "unused_suspend_days": "120",
+    "failure_policy": "open",
+    "failure_amount": "12.50",
     "reason": "moved to Berlin",
 }
 
@@ -32,9 +37,12 @@ def test_an_administrator_changes_the_settings(cast: Cast, browse: Browse) -> No
     found = current()
     assert (found.name, found.currency, found.time_zone) == ("Northgate", "EUR", "Europe/Berlin")
     assert (found.token_days_default, found.token_days_max) == (30, 180)
+    assert (found.reminders, found.unused_flag_days, found.unused_suspend_days) == ((30, 7, 1), 60, 120)
+    assert (found.failure_policy, found.failure_amount) == ("open", 12_500_000_000)
     entry = AuditEntry.objects.get(action="organization.changed")
     assert entry.comment == "moved to Berlin"
     assert entry.changes["time_zone"] == ["UTC", "Europe/Berlin"]
+    assert entry.changes["failure_amount"] == ["0", "12.5"]
     assert Subject.objects.get(pk="cfg").data["currency"] == "EUR"
 
 
@@ -47,6 +55,10 @@ def test_an_administrator_changes_the_settings(cast: Cast, browse: Browse) -> No
         ({"time_zone": "US/Eastern"}, "Choose a time zone from the list"),
         ({"token_days_default": "0"}, "Enter 1 or more."),
         ({"token_days_default": "181"}, "The default may not be longer than the maximum."),
+        ({"unused_flag_days": "121"}, "It is flagged before it is suspended."),
+        ({"reminder_days": "soon"}, "Enter whole numbers from 1 to 365"),
+        ({"reminder_days": "400"}, "Enter whole numbers from 1 to 365"),
+        ({"failure_amount": ""}, "Enter the amount up to which calls are admitted."),
         ({"token_days_max": "soon"}, "Enter a whole number"),
     ],
 )
@@ -145,3 +157,16 @@ def test_a_name_that_is_no_zone_shows_no_resets(cast: Cast, browse: Browse) -> N
         answer = browse(cast.alice).get("/settings/resets/", {"time_zone": typed})
         assert answer.status_code == 200
         assert not answer.context["resets"]
+
+
+def test_the_later_of_two_saves_is_refused_and_shows_both_values(cast: Cast, browse: Browse) -> None:
+    alice = browse(cast.alice)
+    seen = alice.get("/settings/").context["form"].initial["seen"]
+    alice.post("/settings/", {**VALUES, "seen": seen})
+    answer = alice.post("/settings/", {**VALUES, "seen": seen, "name": "Northgate Mutual"})
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "Somebody else changed this while you had it open." in page
+    assert "Changed meanwhile, now “Northgate”. You entered “Northgate Mutual”." in page
+    assert 'value="Northgate Mutual"' in page
+    assert current().name == "Northgate"
