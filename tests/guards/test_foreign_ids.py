@@ -88,7 +88,7 @@ def test_a_credential_is_issued_to_nobody_outside(cast: Cast, field: str) -> Non
 
 
 def test_the_project_of_a_credential_is_the_addressed_one(cast: Cast) -> None:
-    data = {"name": "crm", "days": "30", "project": cast.fraud.pk}
+    data = {"name": "crm", "owner": cast.bob.pk, "days": "30", "project": cast.fraud.pk}
     assert post(cast.bob, f"/keys/issue/?project={cast.triage.code}", **data) == 200
     assert [key.project for key in cast.triage.api_keys.all()] == [cast.triage]
     assert not cast.fraud.api_keys.exists()
