@@ -1,6 +1,7 @@
 """Register and delete groups."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -11,14 +12,17 @@ from audit.actions import Action
 from audit.actors import Actor, Target
 from audit.services import record
 from groups.models import Group, GroupMember
-from portal.accounts.models import Person
+from portal.accounts.models import Person, RoleGrant
+from portal.accounts.policy import Role
+from portal.accounts.selectors import roles_granted
 from portal.decision import subjects
 from portal.decision.models import Subject
 from portal.decision.services import set_limit
-from portal.lib.errors import RuleBroken
+from portal.lib.errors import RuleBroken, refuse_if_changed
 from portal.lib.names import checked_code, checked_name
 from portal.spend import scopes
 from portal.spend.models import Limit
+from portal.spend.touched import touch
 
 
 def label_of(group: Group) -> str:
@@ -53,6 +57,80 @@ def create_group(
     return group
 
 
+def editable(group: Group) -> dict[str, Any]:
+    """Return what can be changed about the group, as forms show it."""
+    return {"name": group.name, "code": group.code, "entra_id": group.entra_id}
+
+
+def update_group(
+    *,
+    group: Group,
+    name: str,
+    code: str,
+    entra_id: UUID | None,
+    actor: Actor,
+    reason: str = "",
+    seen: Mapping[str, Any] | None = None,
+) -> Group:
+    """Change name, code or the group of Entra ID; whoever was a member through another one loses that access at once.
+
+    Raises ChangedMeanwhile when one of the values in ``seen`` is no longer what the person saw.
+    """
+    code, name = checked_code(code), checked_name(name)
+    with subjects.denying(), transaction.atomic(durable=True):
+        group = Group.objects.select_for_update().get(pk=group.pk)
+        if group.deleted:
+            raise RuleBroken(f"{group.name} is deleted.")
+        before = editable(group)
+        refuse_if_changed(seen, before)
+        others = Group.objects.current().exclude(pk=group.pk)
+        if others.filter(code=code).exists():
+            raise RuleBroken(f"The code {code} is taken by another group. Choose another.", field="code")
+        if entra_id and (other := others.filter(entra_id=entra_id).first()):
+            raise RuleBroken(f"This Entra ID group is registered as {other.name}.", field="entra_id")
+        wanted = {"name": name, "code": code, "entra_id": entra_id}
+        changes = {field: (before[field], value) for field, value in wanted.items() if before[field] != value}
+        if not changes:
+            return group
+        for field, (_, after) in changes.items():
+            setattr(group, field, after)
+        if "entra_id" in changes:
+            group.looked_up, group.is_missing = None, False
+            people = set(group.members.values_list("person", flat=True))
+            GroupMember.objects.filter(group=group).delete()
+            _publish_access(set(group.project_access.values_list("project", flat=True)), people)
+        group.save()
+        if "name" in changes:
+            subjects.relabel(scopes.group(group.pk), label_of(group))
+            touch(group.projects.values_list("pk", flat=True))
+        record(
+            Action.GROUP_CHANGED,
+            actor=actor,
+            target=target_of(group),
+            group=group.pk,
+            changes=changes,
+            comment=reason,
+        )
+    return group
+
+
+@transaction.atomic(durable=True)
+def remove_group_admin(*, group: Group, person: Person, actor: Actor, reason: str = "") -> None:
+    """Take the administration of this group from the person; what they administer besides stays."""
+    grants = RoleGrant.objects.select_for_update().filter(group=group, person=person, role=Role.GROUP_ADMIN)
+    before = roles_granted(person)
+    if not grants.delete()[0]:
+        raise RuleBroken(f"{person} does not administer {group.name}.", field="person")
+    record(
+        Action.ACCESS_REVOKED,
+        actor=actor,
+        target=Target("person", str(person.pk), str(person)),
+        group=group.pk,
+        changes={"roles": (before, roles_granted(person))},
+        comment=reason,
+    )
+
+
 def delete_group(*, group: Group, actor: Actor, reason: str = "") -> None:
     """Delete a group that owns no project; its spend and audit entries stay."""
     with subjects.denying(), transaction.atomic(durable=True):
@@ -80,6 +158,9 @@ def delete_group(*, group: Group, actor: Actor, reason: str = "") -> None:
         people = set(group.members.values_list("person", flat=True))
         group.project_access.all().delete()
         GroupMember.objects.filter(group=group).delete()
+        grants = RoleGrant.objects.filter(group=group).select_related("person")
+        administrators = [str(grant.person) for grant in grants.order_by("person__name")]
+        grants.delete()
         _publish_access({entry.project_id for entry in entries}, people)
         group.deleted = timezone.now()
         group.save(update_fields=["deleted"])
@@ -88,7 +169,12 @@ def delete_group(*, group: Group, actor: Actor, reason: str = "") -> None:
             actor=actor,
             target=target_of(group),
             group=group.pk,
-            changes={"code": (group.code, None), "name": (group.name, None), "access_to": (access, [])},
+            changes={
+                "code": (group.code, None),
+                "name": (group.name, None),
+                "access_to": (access, []),
+                "administrators": (administrators, []),
+            },
             comment=reason,
         )
 

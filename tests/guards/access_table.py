@@ -46,9 +46,15 @@ projects:delete                 project     AUOGWM  AG          AG:422
 projects:state                  state       AUOGWM  AGW         AGW
 
 groups:list                     -           AUOG    AUOG        -
+groups:export                   -           AUOG    AUOG        -
 groups:new                      -           A       A           A:422
 groups:detail                   group       AUOG    AUOG        AG
 groups:preview                  group       AUOG    -           AG:200
+groups:members                  group       AUOG    AUOG        -
+groups:export_members           group       AUOG    AUOG        -
+groups:settings                 group       AUOG    AUOG        A:422
+groups:add_admin                group       AUOG    A           A:422
+groups:remove_admin             groupadmin  AUOG    A           A
 groups:look_up                  group       AUOG    -           A
 groups:delete                   group       AUOG    A           A:422
 
@@ -95,6 +101,14 @@ gateway:list                    -           AUO     AUO         -
 gateway:register                -           AO      AO          AO:422
 gateway:rotate                  gateway     AO      AO          AO:200
 gateway:revoke                  gateway     AO      AO          AO
+
+limits:list                     -           AUOGWM  AUO         -
+limits:list?project             project     AUOGWM  AUOGWM      -
+limits:export                   -           AUOGWM  AUO         -
+limits:new                      -           AGW     AGW         AGW:422
+limits:preview                  -           AGW     -           AGW:200
+limits:change                   limit       AGW     AGW         AGW:422
+limits:remove                   limit       AGW     AG          AG
 
 find:find                       -           AUOGWM  AUOGWM      AUOGWM:200
 
