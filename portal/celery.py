@@ -66,7 +66,7 @@ app.conf.beat_schedule = {
     "sync directory": _every("directory.sync", 15),
     "drop old rows": _daily("spend.drop_old", 2, 20),
     "watch user tokens": _daily("tokens.watch", 5, 10),
-    "watch API keys": _daily("apikeys.watch", 5, 20),
+    "watch api keys": _daily("apikeys.watch", 5, 20),
     "clear sessions": _daily("accounts.clear_sessions", 3, 40),
     "sweep": _every("schedule.sweep", 30),
 }
