@@ -37,7 +37,6 @@ class UserToken(CallCredential):
             models.Index(
                 F("expires").desc(nulls_last=True), F("id").desc(), name="user_token_latest_expiry_idx"
             ),
-            models.Index(fields=["created", "id"], name="user_token_created_idx"),
             models.Index(fields=["last_used", "id"], name="user_token_unused_idx"),
             models.Index(F("last_used").desc(nulls_last=True), F("id").desc(), name="user_token_used_idx"),
             models.Index(OpClass(Upper("name"), name="text_pattern_ops"), name="user_token_name_idx"),

@@ -25,7 +25,6 @@ COLUMNS = (
     Column("token", "Token", css="p3"),
     Column("today", "Today", css="p4"),
     Column("month", "This month"),
-    Column("created", "Issued", order=("created", "pk"), css="p4", starts_descending=True),
     Column("expires", "Expires", order=("expires", "pk"), css="p3"),
     Column("used", "Last used", order=("last_used", "pk"), css="p4", starts_descending=True),
     Column("status", "Status", css="p2"),

@@ -19,6 +19,7 @@ from apikeys.services import (
 from apikeys.tables import REGION
 from portal.accounts.access import person_of, require
 from portal.accounts.actors import actor_of
+from portal.accounts.models import Person
 from portal.accounts.policy import Right
 from portal.credentials.forms import SuspendForm
 from portal.credentials.pages import credential_sheet, limits_context
@@ -110,8 +111,8 @@ def revoke(request: HttpRequest, key_id: str) -> HttpResponse:
     )
 
 
-def _sheet(key: ApiKey) -> LimitSheet:
-    return credential_sheet(key, key.project, label=label_of(key), target=target_of(key))
+def _sheet(person: Person, key: ApiKey) -> LimitSheet:
+    return credential_sheet(person, key, key.project, label=label_of(key), target=target_of(key))
 
 
 @require_http_methods(["GET", "POST"])
@@ -119,7 +120,7 @@ def _sheet(key: ApiKey) -> LimitSheet:
 def limits(request: HttpRequest, key_id: str) -> HttpResponse:
     """Show every limit that holds a key, and change its own."""
     key, organization = get_key(request, key_id), current_organization()
-    sheet = _sheet(key)
+    sheet = _sheet(person_of(request), key)
     form = LimitForm(posted(request), sheet=sheet, currency=organization.currency)
     if form.is_valid() and form.save(actor=actor_of(request)):
         return saved(request, to=page_of_key(key), toast=f"Limits saved for {key.name}")
@@ -140,7 +141,7 @@ def limits(request: HttpRequest, key_id: str) -> HttpResponse:
 def preview(request: HttpRequest, key_id: str) -> HttpResponse:
     """Show what saving the typed limits would do; nothing is saved."""
     key, organization = get_key(request, key_id), current_organization()
-    form = LimitForm(request.POST, sheet=_sheet(key), currency=organization.currency)
+    form = LimitForm(request.POST, sheet=_sheet(person_of(request), key), currency=organization.currency)
     form.is_valid()
     shown = {"form": form, "preview": form.preview(spend.calendar(organization.time_zone))}
     return render(request, "components/_limit_preview.html", shown)

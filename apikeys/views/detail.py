@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from apikeys.access import get_key
+from apikeys.selectors import OLD_DAYS
 from portal.accounts.access import person_of, require
 from portal.accounts.policy import Right
 from portal.credentials.pages import credential_context
@@ -15,21 +16,19 @@ from portal.organization.selectors import current as current_organization
 from portal.spend import selectors as spend
 from projects.access import rights_in
 
-OLD_DAYS = 90
-
 
 @require_GET
 @require(Right.SEE_PROJECTS)
 def detail(request: HttpRequest, key_id: str) -> HttpResponse:
     """Show a key: its secrets, use, spend, refusals and what was done to it."""
     key = get_key(request, key_id, need=Right.SEE_PROJECTS)
-    calendar, now = spend.calendar(current_organization().time_zone), timezone.now()
+    calendar, made = spend.calendar(current_organization().time_zone), key.rotated or key.created
     context = credential_context(request, key, key.project, kind="api_key", calendar=calendar)
     context |= {
         "key": key,
         "credential": key,
         "can": rights_in(person_of(request), key.project),
-        "secret_age": (now - (key.rotated or key.created)).days,
-        "is_old": now - (key.rotated or key.created) > timedelta(days=OLD_DAYS),
+        "made": made,
+        "is_old": timezone.now() - made > timedelta(days=OLD_DAYS),
     }
     return render(request, "apikeys/detail.html", context)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from audit.actors import Target
 from audit.models import AuditEntry
 from portal.accounts.access import person_of
 from portal.accounts.models import Person
@@ -61,9 +62,11 @@ def credential_context(
     }
 
 
-def credential_sheet(credential: CallCredential, project: Project, *, label: str, target: Any) -> LimitSheet:
+def credential_sheet(
+    person: Person, credential: CallCredential, project: Project, *, label: str, target: Target
+) -> LimitSheet:
     """Return the limits of the credential's own, below those of organization, group and project."""
-    around = sheet_of(project, current_organization())
+    around = sheet_of(project, current_organization(), person)
     key = scopes.credential(credential.key_id)
     return LimitSheet(
         scope_key=key,

@@ -26,10 +26,6 @@ class Migration(migrations.Migration):
         ),
         AddIndexConcurrently(
             model_name="usertoken",
-            index=models.Index(fields=["created", "id"], name="user_token_created_idx"),
-        ),
-        AddIndexConcurrently(
-            model_name="usertoken",
             index=models.Index(fields=["last_used", "id"], name="user_token_unused_idx"),
         ),
         AddIndexConcurrently(

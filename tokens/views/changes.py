@@ -7,6 +7,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.accounts.access import person_of, require
 from portal.accounts.actors import actor_of
+from portal.accounts.models import Person
 from portal.accounts.policy import Right
 from portal.credentials.forms import SuspendForm
 from portal.credentials.pages import credential_sheet, limits_context
@@ -110,8 +111,8 @@ def revoke(request: HttpRequest, key_id: str) -> HttpResponse:
     )
 
 
-def _sheet(token: UserToken) -> LimitSheet:
-    return credential_sheet(token, token.project, label=label_of(token), target=target_of(token))
+def _sheet(person: Person, token: UserToken) -> LimitSheet:
+    return credential_sheet(person, token, token.project, label=label_of(token), target=target_of(token))
 
 
 @require_http_methods(["GET", "POST"])
@@ -119,7 +120,7 @@ def _sheet(token: UserToken) -> LimitSheet:
 def limits(request: HttpRequest, key_id: str) -> HttpResponse:
     """Show every limit that holds a token, and change its own."""
     token, organization = get_token(request, key_id, need=Right.ISSUE_TOKEN), current_organization()
-    sheet = _sheet(token)
+    sheet = _sheet(person_of(request), token)
     form = LimitForm(posted(request), sheet=sheet, currency=organization.currency)
     if form.is_valid() and form.save(actor=actor_of(request)):
         return saved(request, to=page_of_token(token), toast=f"Limits saved for {token.name}")
@@ -140,7 +141,7 @@ def limits(request: HttpRequest, key_id: str) -> HttpResponse:
 def preview(request: HttpRequest, key_id: str) -> HttpResponse:
     """Show what saving the typed limits would do; nothing is saved."""
     token, organization = get_token(request, key_id, need=Right.ISSUE_TOKEN), current_organization()
-    form = LimitForm(request.POST, sheet=_sheet(token), currency=organization.currency)
+    form = LimitForm(request.POST, sheet=_sheet(person_of(request), token), currency=organization.currency)
     form.is_valid()
     shown = {"form": form, "preview": form.preview(spend.calendar(organization.time_zone))}
     return render(request, "components/_limit_preview.html", shown)
