@@ -60,6 +60,7 @@ class Action(models.TextChoices):
     LIMIT_RETURNED = "limit.returned", "ended a raised limit of"
 
     AUDIT_EXPORTED = "audit.exported", "exported entries of"
+    LIMITS_EXPORTED = "limits.exported", "exported the limits of"
     USAGE_EXPORTED = "usage.exported", "exported the usage of"
     LIST_EXPORTED = "list.exported", "exported the list of"
 

@@ -50,6 +50,7 @@ class Right(StrEnum):
     CREATE_PROJECT = "create_project"
     EDIT_PROJECT = "edit_project"
     SET_LIMITS = "set_limits"
+    SEE_ALL_LIMITS = "see_all_limits"
     LOWER_LIMITS = "lower_limits"
     ASK_RAISE = "ask_raise"
     APPROVE_RAISES = "approve_raises"
@@ -93,6 +94,7 @@ POLICY: Mapping[Right, Mapping[Role, Reach]] = MappingProxyType(
         Right.CREATE_PROJECT: {_ADMIN: _A, _GROUP: _G},
         Right.EDIT_PROJECT: {_ADMIN: _A, _GROUP: _G, _OWNER: _P},
         Right.SET_LIMITS: {_ADMIN: _A, _GROUP: _G},
+        Right.SEE_ALL_LIMITS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A},
         Right.LOWER_LIMITS: {_ADMIN: _A, _GROUP: _G, _OWNER: _P},
         Right.ASK_RAISE: {_ADMIN: _A, _GROUP: _G, _OWNER: _P},
         Right.APPROVE_RAISES: {_ADMIN: _A, _GROUP: _G},
@@ -112,8 +114,6 @@ POLICY: Mapping[Right, Mapping[Role, Reach]] = MappingProxyType(
 )
 """Right × role → how far. A cell that is not there is a no."""
 
-READING = frozenset(right for right in Right if right.value.startswith("see_")) | {Right.EXPORT_AUDIT}
-"""The rights that change nothing."""
 TOXIC: frozenset[frozenset[Role]] = frozenset(
     {
         frozenset({_AUDIT, _ADMIN}),
@@ -128,10 +128,10 @@ TOXIC: frozenset[frozenset[Role]] = frozenset(
 An administrator has every right of an operator anyway: for prices, a second person is the guard.
 """
 
+READING = frozenset(right for right in Right if right.value.startswith("see_")) | {Right.EXPORT_AUDIT}
+"""The rights that change nothing."""
 
 
-def reach(right: Right, roles: Iterable[str]) -> Reach:
-    """Return how far `right` goes for somebody with all of `roles`: the widest of them."""
 STEP_UP: Mapping[str, str] = MappingProxyType(
     {
         "tokens:issue": "credentials",
@@ -156,12 +156,12 @@ To revoke, suspend, pause or lower is never held up.
 """
 
 
+def reach(right: Right, roles: Iterable[str]) -> Reach:
+    """Return how far `right` goes for somebody with all of `roles`: the widest of them."""
     row = POLICY[right]
     return max((row.get(Role(role), Reach.NONE) for role in roles), default=Reach.NONE)
 
 
-def may(right: Right, roles: Iterable[str]) -> bool:
-    """Tell whether any of `roles` has `right` at all, however narrow."""
 def toxic_with(role: str, roles: Iterable[str]) -> Role | None:
     """Return one of `roles` that does not go with `role`, if there is one."""
     return next((Role(each) for each in roles if frozenset({Role(role), Role(each)}) in TOXIC), None)
@@ -179,6 +179,8 @@ def without_toxic(roles: Iterable[str], held: Iterable[str] = ()) -> frozenset[R
 _LEAST_FIRST = (_AUDIT, _OPER, _GROUP, _ADMIN, _MEMBER, _OWNER)
 
 
+def may(right: Right, roles: Iterable[str]) -> bool:
+    """Tell whether any of `roles` has `right` at all, however narrow."""
     return reach(right, roles) is not Reach.NONE
 
 

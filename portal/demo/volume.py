@@ -5,6 +5,7 @@ Its credentials have no secret anybody knows: nothing can call with them.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -127,7 +128,7 @@ def load(size: Size) -> None:
         raise RuleBroken("The projects are there already.")
     _run("SET statement_timeout = 0", {})  # for this connection: a statement here takes as long as it takes
     keys = size.credentials // 10
-    wanted = {
+    wanted: dict[str, Any] = {
         "code": CODE,
         "projects": size.projects,
         "groups": max(1, size.projects // _GROUP_SIZE),
@@ -159,7 +160,7 @@ def load(size: Size) -> None:
     rebuild.rebuild("volume")
 
 
-def _usage(wanted: dict[str, int | str], days: int) -> None:
+def _usage(wanted: dict[str, Any], days: int) -> None:
     now = calendar(current_organization().zone)
     for number in range(days):
         parameters = wanted | {
@@ -174,7 +175,7 @@ def _usage(wanted: dict[str, int | str], days: int) -> None:
             _run(_ROLLUP, parameters)
 
 
-def _run(sql: str, parameters: object) -> None:
+def _run(sql: str, parameters: dict[str, Any]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters or None)
 

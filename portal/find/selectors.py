@@ -112,9 +112,9 @@ def _credentials(person: Person, words: str) -> Iterator[Section]:
     match, is_tail = _KEY_ID.fullmatch(words), len(words) == TAIL
     if match is None:
         return
-    condition = Q(last_four=words) if is_tail else Q(key_id=match[1])
-    tokens = tokens_visible_to(person).annotate(last_four=Right("hint", TAIL)).filter(condition)
-    keys = keys_visible_to(person).annotate(last_four=Right("hint", TAIL)).filter(condition)
+    condition = Q(tail=words) if is_tail else Q(key_id=match[1])
+    tokens = tokens_visible_to(person).alias(tail=Right("hint", TAIL)).filter(condition)
+    keys = keys_visible_to(person).alias(tail=Right("hint", TAIL)).filter(condition)
     for title, icon, page, listing, matching in (
         ("User tokens", "key-round", "tokens:detail", "tokens:list", tokens),
         ("API keys", "key-square", "apikeys:detail", "apikeys:list", keys),

@@ -4,13 +4,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
-from portal.accounts.access import person_of
+from portal.accounts.access import person_of, require
+from portal.accounts.policy import Right
 from portal.find.selectors import LEAST, find
 from portal.web.context import Shell
 from portal.web.htmx import wants_region
 
 
 @require_http_methods(["GET", "POST"])
+@require(Right.SEE_PROJECTS)
 def find_anything(request: HttpRequest) -> HttpResponse:
     """Show what matches; the text is posted, since somebody may paste a secret, which belongs in no address."""
     text = request.POST.get("q", "").strip()[:200]

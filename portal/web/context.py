@@ -65,6 +65,7 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
     (
         "Control",
         (
+            Place("limits:list", "Limits", "gauge", "l", "see_all_limits"),
             Place("gateway:refusals", "Refused requests", "shield-x", "r", "see_refusals"),
             Place("approvals:list", "Requests", "circle-check", "q", "see_requests"),
             Place("audit:list", "Audit log", "scroll-text", "a", "see_audit"),

@@ -81,7 +81,8 @@ def compare(root: Path) -> list[tuple[str, float, float, int, int]]:
                     queries[index] = answer["queries"]
                     if number:
                         taken[index].append(answer["ms"])
-            rows.append((name, statistics.median(taken[0]), statistics.median(taken[1]), *queries))
+            medians = statistics.median(taken[0]), statistics.median(taken[1])
+            rows.append((name, *medians, queries[0], queries[1]))
     return rows
 
 
@@ -96,6 +97,7 @@ def addresses() -> dict[str, str]:
     from tokens.models import UserToken
 
     project = Project.objects.filter(code__startswith="volume-", state="active").order_by("-id")[5]
+    assert project.group_id
     group = Group.objects.filter(pk=project.group_id).get()
     person = Person.objects.filter(email__startswith="volume-").order_by("-id")[3]
     token = UserToken.objects.filter(project=project).order_by("id")[0]
@@ -165,7 +167,11 @@ def serve(folder: Path, size: tuple[str, ...]) -> None:
                 response.getvalue() if response.streaming else response.content
                 taken = (perf_counter() - begun) * 1000
                 slow = sorted(connection.queries, key=lambda q: -float(q["time"]))[:3]
-                answer = {"status": response.status_code, "ms": taken, "queries": len(connection.queries)}
+                answer: dict[str, Any] = {
+                    "status": response.status_code,
+                    "ms": taken,
+                    "queries": len(connection.queries),
+                }
                 if os.environ.get("PAGES_SLOW"):
                     answer["slow"] = [(q["time"], q["sql"][:1500]) for q in slow]
                 print(json.dumps(answer), flush=True)

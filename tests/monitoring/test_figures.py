@@ -18,6 +18,7 @@ from portal.lib.money import to_nano
 from portal.lib.uuid7 import uuid7
 from portal.spend import scopes
 from portal.spend.models import Refusal
+from projects import standing
 from projects.services import label_of, set_project_state
 from tests import factories
 from tests.factories import ACTOR, Cast
@@ -85,7 +86,7 @@ def test_a_limit_of_the_organization_stands_beside_its_spend(cast: Cast, browse:
 
 
 def test_limits_near_and_over_are_listed_the_most_used_first(cast: Cast, browse: Browse) -> None:
-    factories.usage(cast.triage, "85")
+    factories.usage(cast.triage, "85", is_moved=True)
     limit_project(cast, "100")
     limit_project(cast, "50", window="day")
     set_limit(
@@ -115,7 +116,7 @@ def test_a_limit_with_room_is_not_listed(cast: Cast, browse: Browse) -> None:
 
 
 def test_a_paused_project_is_called_paused(cast: Cast, browse: Browse) -> None:
-    factories.usage(cast.triage, "100")
+    factories.usage(cast.triage, "100", is_moved=True)
     limit_project(cast, "100")
     set_project_state(project=cast.triage, state="paused", actor=ACTOR)
     page = browse(cast.alice).get("/").content.decode()
@@ -191,9 +192,10 @@ def test_more_projects_cost_no_more_queries(cast: Cast, browse: Browse, headers:
     for start in (0, 2):
         for number in range(start, start * 4 + 2):
             project = factories.project(f"more-{number}", group=cast.claims, owners=[cast.bob])
-            factories.usage(project, "9")
+            factories.usage(project, "9", is_moved=True)
             key, label = scopes.project(project.pk), label_of(project)
             set_limit(scope_key=key, label=label, metric="spend", window="month", amount=10, actor=ACTOR)
+        standing.catch_up()
         with CaptureQueriesContext(connection) as queries:
             assert client.get("/", headers=headers).status_code == 200
         counts.append(len(queries))
