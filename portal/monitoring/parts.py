@@ -16,6 +16,7 @@ from portal.lib.errors import Unavailable
 from portal.monitoring import selectors
 from portal.monitoring.access import Sight
 from portal.monitoring.selectors import NearLimit, Subject
+from portal.notifications.access import alerts_of
 from portal.organization.models import Organization
 from portal.organization.selectors import current as current_organization
 from portal.spend import scopes
@@ -38,7 +39,7 @@ from tokens.access import tokens_visible_to
 
 log = logging.getLogger(__name__)
 
-TOP, NEAR, MODELS = 7, 6, 6
+TOP, NEAR, MODELS, ALERTS = 7, 6, 6, 5
 _DAY = timedelta(days=1)
 
 
@@ -81,6 +82,7 @@ class Figures:
             "top": self.top,
             "models": self.models,
             "requests": self.requests,
+            "alerts": self.alerts,
         }
         if self.sight.is_all:
             works["health"] = self.health
@@ -221,6 +223,11 @@ class Figures:
             for minute in self.minutes
         ]
         return requests_chart("rpm", "Requests per minute, last 60 minutes", minutes)
+
+    def alerts(self) -> dict[str, Any]:
+        """What the person was told last, and how much of it they have not seen."""
+        found = alerts_of(self.sight.person)
+        return {"rows": list(found.order_by("-pk")[:ALERTS]), "unseen": found.filter(seen=None).count()}
 
     def health(self) -> dict[str, Any]:
         """How usage and decisions flow."""

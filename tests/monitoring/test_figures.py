@@ -16,6 +16,8 @@ from portal.decision.models import Rebuild
 from portal.decision.services import set_limit
 from portal.lib.money import to_nano
 from portal.lib.uuid7 import uuid7
+from portal.notifications.models import Kind
+from portal.notifications.services import notify
 from portal.spend import scopes
 from portal.spend.models import Refusal
 from projects import standing
