@@ -19,6 +19,7 @@ urlpatterns = [
     path("audit/", include("audit.urls")),
     path("requests/", include("portal.approvals.urls")),
     path("settings/prices/", include("portal.spend.urls")),
+    path("settings/roles/", include("portal.approvals.urls_roles")),
     path("settings/", include("portal.organization.urls")),
     path("", include("portal.gateway.urls")),
 ]

@@ -60,7 +60,7 @@ def start_review(*, actor: Actor, reason: str = "") -> AccessReview:
 
 
 @transaction.atomic(durable=True)
-def confirm_grant(*, grant: RoleGrant, actor: Actor) -> RoleGrant:
+def confirm_grant(*, grant: RoleGrant, actor: Actor, reason: str = "") -> RoleGrant:
     """Confirm that a role is still needed, which also resumes a suspended one. Nobody confirms their own."""
     grant = RoleGrant.objects.select_for_update(of=("self",)).select_related("person", "group").get(pk=grant.pk)
     if actor.type == "user" and actor.id == str(grant.person_id):
@@ -77,6 +77,7 @@ def confirm_grant(*, grant: RoleGrant, actor: Actor) -> RoleGrant:
         target=target_of(grant.person),
         group=grant.group_id,
         changes={"role": (None, _name(grant))} | changes,
+        comment=reason,
     )
     return grant
 

@@ -13,6 +13,7 @@ _TABS = (
     ("limits", "Limits", "organization:limits", Right.SEE_SETTINGS),
     ("notifications", "Notifications", "notifications:settings", Right.SEE_SETTINGS),
     ("people", "People", "accounts:people", Right.SEE_PEOPLE),
+    ("roles", "Roles", "roles:table", Right.SEE_SETTINGS),
     ("gateways", "Gateways", "gateway:list", Right.SEE_SETTINGS),
     ("prices", "Price book", "spend:prices", Right.SEE_SETTINGS),
 )

@@ -79,6 +79,7 @@ _UNDER = {
     "gateway:refusal": "gateway:refusals",
     **dict.fromkeys(
         [
+            *(f"roles:{name}" for name in ("table", "policy", "review", "start", "confirm")),
             *(f"gateway:{name}" for name in ("list", "register", "rotate", "revoke")),
             *(f"notifications:{name}" for name in ("settings", "deliveries", "delivery")),
             *(f"notifications:{name}_webhook" for name in ("add", "change", "test", "rotate", "remove")),

@@ -95,6 +95,13 @@ approvals:approve               request     AUOGW   AG          AG
 approvals:decline               request     AUOGW   AG          AG:422
 approvals:withdraw              request     AUOGW   W           W:422
 
+roles:table                     -           AUO     AUO         -
+roles:policy                    -           A       A           A:422
+roles:review                    -           AU      AU          -
+roles:export                    -           AU      AU          -
+roles:start                     -           A       A           A
+roles:confirm                   grant       A       A           A
+
 gateway:refusals                -           AUOGWM  AUOGWM      -
 gateway:refusal                 refusal     AUOGWM  AUOGWM      -
 gateway:list                    -           AUO     AUO         -

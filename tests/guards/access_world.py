@@ -125,7 +125,18 @@ def _things_of_projects(
     people: dict[str, Person],
     extra: Person,
 ) -> dict[str, dict[str, Thing]]:
-    kinds = ("project", "membership", "admission", "state", "token", "key", "refusal", "entry", "request", "limit")
+    kinds = (
+        "project",
+        "membership",
+        "admission",
+        "state",
+        "token",
+        "key",
+        "refusal",
+        "entry",
+        "request",
+        "limit",
+    )
     things: dict[str, dict[str, Thing]] = {kind: {} for kind in kinds}
     old = datetime.now(UTC) - timedelta(days=3)
     with connection.cursor() as cursor:
@@ -188,6 +199,7 @@ def _things_of_the_house(somebody: Person) -> dict[str, dict[str, Thing]]:
             "own": Thing({"pk": somebody.pk, "mark": "0" * 16}, EVERYWHERE),
             "unknown": Thing({"pk": 10**9, "mark": "0" * 16}),
         },
+        "grant": {"own": Thing({"pk": somebody.role_grants.get().pk}, EVERYWHERE), **unknown},
         "unlinked": {
             "own": Thing({"pk": unlinked.pk}, EVERYWHERE),
             "linked": Thing({"pk": somebody.pk}),
