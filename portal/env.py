@@ -252,6 +252,7 @@ def remember(directory: Path, values: Mapping[str, str] | None = None) -> dict[s
             "PORTAL_PEPPERS": f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}",
             "PORTAL_OWNER_PASSWORD": secrets.token_urlsafe(24),
             "PORTAL_APP_PASSWORD": secrets.token_urlsafe(24),
+            "PORTAL_EMAIL_URL": f"file://{quote(str(directory / 'mail'))}",
             **stored,
             **(values or {}),
         }

@@ -12,8 +12,6 @@ def notification_settings(base_url: str) -> dict[str, Any]:
     With the embedded servers mails become files in the data directory, unless PORTAL_EMAIL_URL names a server.
     """
     url = env.text("PORTAL_EMAIL_URL")
-    if not url and env.is_embedded():
-        url = f"file://{env.data_dir() / 'mail'}"
     host = urlsplit(base_url).hostname or "localhost"
     hosts = (each.strip().lower() for each in env.text("PORTAL_WEBHOOK_HOSTS").split(","))
     return {

@@ -141,3 +141,35 @@ def test_a_broken_file_is_named(bare: Path) -> None:
     (bare / "environment.json").write_text(json.dumps(["not", "an object"]))
     with pytest.raises(env.Misconfigured, match=r"environment\.json is not an object"):
         env.text("PORTAL_SECRET_KEY")
+
+
+@pytest.mark.parametrize(
+    ("url", "backend", "settings"),
+    [
+        ("", "dummy", {"HAS_MAIL": False}),
+        ("console:", "console", {}),
+        ("file:///var/mail%20here", "filebased", {"EMAIL_FILE_PATH": "/var/mail here"}),
+        (
+            "smtp://me%40x:p%3Aw@mail.example:2525",
+            "smtp",
+            {
+                "EMAIL_HOST_USER": "me@x",
+                "EMAIL_HOST_PASSWORD": "p:w",
+                "EMAIL_PORT": 2525,
+                "EMAIL_USE_TLS": True,
+            },
+        ),
+        ("smtp://relay.example?tls=none", "smtp", {"EMAIL_PORT": 587, "EMAIL_USE_TLS": False}),
+        ("smtps://mail.example", "smtp", {"EMAIL_PORT": 465, "EMAIL_USE_SSL": True, "EMAIL_USE_TLS": False}),
+    ],
+)
+def test_one_address_says_how_mail_leaves(url: str, backend: str, settings: dict[str, object]) -> None:
+    found = env.email(url)
+    assert found["EMAIL_BACKEND"] == f"django.core.mail.backends.{backend}.EmailBackend"
+    assert settings.items() <= found.items()
+
+
+@pytest.mark.parametrize("url", ["mail.example", "http://mail.example", "smtp://", "smtp://x?tls=maybe"])
+def test_an_address_that_is_no_mail_server_is_refused(url: str) -> None:
+    with pytest.raises(env.Misconfigured):
+        env.email(url)
