@@ -12,10 +12,12 @@ pages = get_wsgi_application()
 
 # After Django is set up: both read its settings.
 from portal import celery, checks  # noqa: E402, F401
+from portal.decision import renewal  # noqa: E402
 from portal.gateway import http  # noqa: E402
 from portal.lib import drain  # noqa: E402
 
 checks.require_start()
+renewal.start()
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse

@@ -93,8 +93,22 @@ def best() -> Configuration:
     try:
         return current()
     except Unavailable:
-        subject = Subject.objects.get(pk="cfg")
-        return parse(subject.version, json.dumps(subject.data))
+        return of_record()
+
+
+def of_record() -> Configuration:
+    """Return the configuration that Postgres has."""
+    subject = Subject.objects.get(pk="cfg")
+    return parse(subject.version, json.dumps(subject.data))
+
+
+def refresh() -> None:
+    """Hold what Postgres says, if it is newer: while Valkey is away nobody else tells of changes."""
+    global _current
+    version = Subject.objects.filter(pk="cfg").values_list("version", flat=True).first()
+    held = _current
+    if version is not None and (held is None or held.version < version):
+        _current = of_record()
 
 
 def forget() -> None:

@@ -37,8 +37,6 @@ MARGIN = timedelta(seconds=0.25)
 RECENT = timedelta(seconds=2)
 _WAIT_MS = 100
 
-_BY_POSTGRES = (State.POSTGRES, State.RETURNING)
-
 
 @contextmanager
 def locked(*, exclusive: bool, wait_ms: int = _WAIT_MS) -> Iterator[Decider]:
@@ -49,8 +47,10 @@ def locked(*, exclusive: bool, wait_ms: int = _WAIT_MS) -> Iterator[Decider]:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{wait_ms}ms"])
-            shared = "" if exclusive else "_shared"
-            cursor.execute(f"SELECT pg_advisory_xact_lock{shared}(%s)", [LOCK])
+            if exclusive:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            else:
+                cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LOCK])
         yield current()
 
 
@@ -198,6 +198,19 @@ def ended(server: str) -> None:
             "refused": (None, outage.refused),
         },
     )
+
+
+def note_past(server: str, moment: datetime, admitted: int, refused: int) -> None:
+    """Note an outage that is over and that nobody could write down while it lasted; several may have seen it."""
+    outage = Outage.objects.filter(server=server, ended__gte=moment).order_by("-ended").first()
+    if outage is None:
+        began(server, moment)
+        Outage.objects.filter(server=server, ended=None).update(admitted=admitted, refused=refused)
+        ended(server)
+    else:
+        outage.admitted += admitted
+        outage.refused += refused
+        outage.save()
 
 
 # Processes

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from django.db import connection
 
-from portal.decision import configuration, decide, estimate
+from portal.decision import configuration, decider, estimate
 from portal.decision.decide import Row
 from portal.decision.models import Subject
 from portal.lib.windows import Window, windows_at
@@ -73,7 +73,7 @@ class Explanation:
 
 def explain_now(key_id: str, *, model: str, input_tokens: int, max_output_tokens: int) -> Explanation:
     """Say what would decide a call at this moment, by the decider itself."""
-    found = decide.explain(
+    found = decider.explain(
         key_id, model=model, input_tokens=input_tokens, max_output_tokens=max_output_tokens
     )
     return Explanation(found.code, found.rows, found.spend, is_live=True)

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from portal.decision import configuration, decide, last_use, usage, valkey
+from portal.decision import configuration, decide, fallback_store, last_use, usage, valkey
 from portal.lib import windows
 from portal.lib.uuid7 import uuid7
 from portal.spend import inbox, settled
@@ -94,8 +94,8 @@ def expire_reservations(batch: int = 500, now_ms: int | None = None) -> int:
         if not rows:
             return booked
         now = timezone.now()
-        entries = [_estimate(row, config, now, usual) for row in rows]
-        stored = inbox.add_estimates(entries)
+        entries = [estimate_of(row, config, now, usual) for row in rows]
+        stored = add_estimates(entries)
         usage.count(stored, config)
         booked += len(stored)
         written = {row.entry.id for row in stored}
@@ -105,7 +105,15 @@ def expire_reservations(batch: int = 500, now_ms: int | None = None) -> int:
         )
 
 
-def _estimate(
+@transaction.atomic
+def add_estimates(entries: list[Entry]) -> list[inbox.Stored]:
+    """Book estimates and close what Postgres holds for those calls, at once."""
+    stored = inbox.add_estimates(entries)
+    fallback_store.settle(stored)
+    return stored
+
+
+def estimate_of(
     row: list[Any],
     config: configuration.Configuration,
     now: datetime,

@@ -41,7 +41,8 @@ def ensure_ready(wait: float = 20.0) -> None:
     deadline = time.monotonic() + wait
     while not is_ready():
         # Not every caller is a request or a task, and Postgres may have been restarted since the last one.
-        close_old_connections()
+        if not connection.in_atomic_block:
+            close_old_connections()
         if epoch.renew():
             continue
         if connection.in_atomic_block:
@@ -117,6 +118,8 @@ def _rebuild(reason: str) -> None:
     starts = [current[kind].start for kind in ("day", "week", "month")]
     last_open = epoch.last_open_reservations()
     with epoch.locked(exclusive=True, wait_ms=5000) as decider:
+        if decider.state == epoch.State.POSTGRES:
+            raise Unavailable("Postgres has begun to decide since, and usage may have moved uncounted")
         # From here on until Valkey opens nobody decides: what Postgres has reserved is complete.
         carried = carry.carry(row.id, closed)
         held, rank = 0, 0

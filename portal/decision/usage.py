@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 
-from portal.decision import configuration, decide, reservation, valkey
+from portal.decision import configuration, decide, epoch, fallback_store, reservation, valkey
 from portal.decision.configuration import Configuration
 from portal.decision.models import Subject
 from portal.decision.reservation import Reservation
@@ -101,7 +102,10 @@ def record(gateway: str, events: Sequence[Event], now_ms: int) -> Report:
             rejected.append(booked)
         else:
             entries[event.request_id] = booked
-    stored = inbox.add_settlements(list(entries.values()))
+    with transaction.atomic():
+        stored = inbox.add_settlements(list(entries.values()))
+        fallback_store.settle(stored)
+        fallback_store.close((gateway, request_id) for request_id in repeated)
     accepted = sum(1 for row in stored if row.entry.kind == "settle")
     duplicates += len(entries) - accepted
     try:
@@ -180,7 +184,7 @@ def _attribute(
             if found.expires is not None and found.expires < now_ms:
                 renewed[event.index] = found
     result |= _renewed(gateway, {event.index: event for event in events}, renewed)
-    known = _look_up(gateway, [event.request_id for event in by_request])
+    known, is_all = _look_up(gateway, [event.request_id for event in by_request])
     # The functions forget a call an hour after it has ended; an estimate remembers it for good.
     estimates = inbox.estimated(
         [(gateway, event.request_id) for event in by_request if event.request_id not in known]
@@ -194,6 +198,8 @@ def _attribute(
             result[event.index] = _of_estimate(estimate, config)
         elif event.credential_id is not None:
             by_credential.append(event)
+        elif not is_all:
+            raise Unavailable("only Valkey may know whose call it was")
         else:
             result[event.index] = _unattributed(event)
     if by_credential:
@@ -226,7 +232,7 @@ def _of_reservation(held: Reservation, config: Configuration) -> Attribution:
 def _renewed(gateway: str, events: dict[int, Event], found: dict[int, Attribution]) -> dict[int, Attribution]:
     """Return the attributions with the moment until which they were renewed; the id only tells the first one."""
     try:
-        known = _look_up(gateway, [events[index].request_id for index in found])
+        known, _ = _look_up(gateway, [events[index].request_id for index in found])
     except Unavailable:
         return {}
     return {
@@ -266,14 +272,20 @@ def record_attribution(record: list[Any], config: Configuration) -> Attribution:
     )
 
 
-def _look_up(gateway: str, request_ids: Sequence[str]) -> dict[str, list[Any]]:
+def _look_up(gateway: str, request_ids: Sequence[str]) -> tuple[dict[str, list[Any]], bool]:
+    """Return what is known of authorizations by request id, and whether that is all: Postgres knows only its own."""
     if not request_ids:
-        return {}
+        return {}, True
     keys = [
         reservation.record_key(gateway, reservation.request_hash(request_id)) for request_id in request_ids
     ]
-    answer = decide.ask("lookup", *keys)
-    return {request_id: row for request_id, row in zip(request_ids, answer[1:], strict=True) if row}
+    try:
+        answer = decide.ask("lookup", *keys)
+    except Unavailable:
+        if epoch.current().state == epoch.State.VALKEY:
+            raise
+        return fallback_store.lookup(gateway, request_ids), False
+    return {request_id: row for request_id, row in zip(request_ids, answer[1:], strict=True) if row}, True
 
 
 def _of_credentials(events: Sequence[Event]) -> dict[int, Attribution | Rejected]:

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from portal.decision import valkey
+from portal.decision import renewal, valkey
 from portal.lib import drain
 from portal.lib.errors import Unavailable
 
@@ -44,8 +44,13 @@ def ready() -> tuple[int, bytes]:
         close_old_connections()
     if not is_good:
         return 503, b'{"status":"unavailable"}'
+    known = renewal.here()
     try:
-        valkey.command("PING")
+        is_away = known is not None and (known.postgres_decides() or known.is_valkey_silent())
+        if not is_away:
+            valkey.command("PING")
     except Unavailable:
+        is_away = True
+    if is_away:
         return 200, json.dumps({"status": "degraded", "degraded": ["valkey"]}).encode()
     return 200, b'{"status":"ok"}'

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
-from portal.decision import configuration, decide, reservation, usage
+from portal.decision import configuration, decide, decider, reservation, usage
 from portal.decision.decide import Allowed, Refused
 from portal.gateway import again, bodies, documents, ext_authz, health, known, openapi
 from portal.lib import problems
@@ -112,7 +112,7 @@ def _authorize(environ: dict[str, Any]) -> _Answer:
     except _Problem:
         _gateway(environ)
         raise
-    answer = decide.authorize(_secret(environ), call)
+    answer = decider.authorize(_secret(environ), call)
     if isinstance(answer, Allowed):
         if not again.is_new(call.request_id) and again.give_back_if_booked(answer, call):
             raise _Problem("request_id_reused")
@@ -132,7 +132,7 @@ def _ext_authz(environ: dict[str, Any]) -> _Answer:
         if isinstance(error, bodies.Invalid):
             raise _Problem("invalid", errors=error.errors) from error
         raise
-    answer = decide.authorize(secret, call)
+    answer = decider.authorize(secret, call)
     if isinstance(answer, Allowed):
         return 200, b"", "", ext_authz.headers(answer, call)
     return _refuse(_refusal(answer, call))
@@ -141,7 +141,7 @@ def _ext_authz(environ: dict[str, Any]) -> _Answer:
 def _refusal(answer: Refused, call: decide.Call) -> _Problem:
     if answer.code == "limit_exceeded":
         document, wait = documents.limit_exceeded(
-            answer, call.request_id, call.credential, configuration.current().currency
+            answer, call.request_id, call.credential, configuration.best().currency
         )
         error = _Problem("limit_exceeded", headers=[("Retry-After", str(wait))])
         error.document = document
@@ -182,12 +182,12 @@ def _held(environ: dict[str, Any]) -> reservation.Reservation:
 
 
 def _release(environ: dict[str, Any]) -> _Answer:
-    decide.release(_held(environ))
+    decider.release(_held(environ))
     return 204, b"", "", []
 
 
 def _extend(environ: dict[str, Any]) -> _Answer:
-    expires = decide.extend(_held(environ))
+    expires = decider.extend(_held(environ))
     if expires is None:
         raise _Problem("reservation_closed")
     return _json({"expires_at": rfc3339(expires / 1000)})

@@ -5,7 +5,7 @@ import time
 from django.utils import timezone
 
 from portal.credentials import digests
-from portal.decision import decide
+from portal.decision import configuration, decider
 from portal.decision.decide import Explanation
 from portal.gateway.models import Gateway
 from portal.lib import secrets
@@ -15,9 +15,10 @@ from portal.lib.errors import Unavailable
 def gateway(secret: str) -> tuple[str, int] | None:
     """Return the id of the gateway and the time in milliseconds, or None for a stranger."""
     try:
-        return decide.check_gateway(secret)
+        return decider.check_gateway(secret)
     except Unavailable:
         # Usage is committed to Postgres whether or not anybody can decide at the moment.
+        configuration.refresh()
         parsed = secrets.parse(secret)
         row = (
             Gateway.objects.filter(key_id=parsed.key_id, revoked__isnull=True).first()
@@ -34,4 +35,4 @@ def explain(secret: str) -> Explanation:
     parsed = secrets.parse(secret)
     if parsed is None or parsed.kind == "gateway":
         return Explanation("credential_unknown", int(time.time() * 1000), [], "", "", 0)
-    return decide.explain(parsed.key_id, secret=secret)
+    return decider.explain(parsed.key_id, secret=secret)

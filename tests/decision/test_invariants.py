@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from portal.decision import decide, jobs, rebuild, reservation, services, usage, valkey
+from portal.decision import jobs, rebuild, services, usage, valkey
 from portal.decision.decide import Allowed, Refused
 from portal.spend import scopes
 from projects.services import update_project
@@ -34,9 +34,12 @@ class Machine(RuleBasedStateMachine):
 
     calls: Bundle[Held] = Bundle("calls")
 
+    def new_world(self) -> World:
+        return World()
+
     @initialize()
     def found(self) -> None:
-        self.world = World()
+        self.world = self.new_world()
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -137,9 +140,7 @@ class Machine(RuleBasedStateMachine):
     def release(self, held: Held) -> None:
         if held.state == "refused":
             return
-        decoded = reservation.decode(held.reservation_id)
-        assert decoded is not None
-        decide.release(decoded)
+        self.world.release(held)
         if held.state == "open":
             held.state = "released"
 
@@ -147,9 +148,7 @@ class Machine(RuleBasedStateMachine):
     def extend(self, held: Held) -> None:
         if held.state == "refused":
             return
-        decoded = reservation.decode(held.reservation_id)
-        assert decoded is not None
-        expires = decide.extend(decoded, now_ms=self.world.now)
+        expires = self.world.extend(held)
         if held.state == "open" and held.expires > self.world.now:
             assert expires == self.world.now + 900_000
             held.expires = expires

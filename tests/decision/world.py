@@ -13,7 +13,7 @@ from apikeys.services import issue_api_key
 from audit.actors import Actor
 from groups.services import create_group, set_members
 from portal.accounts.models import Person
-from portal.decision import check, decide, rebuild, services, state, usage
+from portal.decision import check, decide, rebuild, reservation, services, state, usage
 from portal.decision.decide import Allowed, Call, Refused
 from portal.gateway.services import register_gateway
 from portal.lib import windows
@@ -89,7 +89,7 @@ class World:
 
     def __post_init__(self) -> None:
         everything.reset()
-        self.now = int(datetime.now(UTC).timestamp() * 1000) + 3_600_000
+        self.now = self.now or int(datetime.now(UTC).timestamp() * 1000) + 3_600_000
         self.clock = mock.patch.multiple(state, server_time=lambda: self.now / 1000)
         self.clock.start()
         self.service_clock = mock.patch.object(services, "time", mock.Mock(time=lambda: self.now / 1000))
@@ -170,7 +170,7 @@ class World:
         call = Call(
             credential.secret, model, request_id, input_tokens=input_tokens, max_output_tokens=output_tokens
         )
-        answer = decide.authorize(self.gateway_secret, call, now_ms=self.now)
+        answer = self.decide(call)
         if isinstance(answer, Allowed) and all(held.request_id != request_id for held in self.held):
             price = self.prices[model]
             self.held.append(
@@ -180,6 +180,19 @@ class World:
                 )
             )  # fmt: skip
         return answer
+
+    def decide(self, call: Call) -> Allowed | Refused:
+        return decide.authorize(self.gateway_secret, call, now_ms=self.now)
+
+    def release(self, held: Held) -> None:
+        decoded = reservation.decode(held.reservation_id)
+        assert decoded is not None
+        decide.release(decoded)
+
+    def extend(self, held: Held) -> int | None:
+        decoded = reservation.decode(held.reservation_id)
+        assert decoded is not None
+        return decide.extend(decoded, now_ms=self.now)
 
     def event(
         self, held: Held, input_tokens: int, output_tokens: int, index: int = 0, **other: Any

@@ -1,0 +1,93 @@
+"""Ask whoever decides: Valkey, or Postgres while Valkey cannot."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+
+from portal.decision import decide, epoch, fallback, jobs, renewal
+from portal.decision.decide import Allowed, Call, Explanation, Refused
+from portal.decision.reservation import Reservation
+from portal.lib.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
+_MOVE_EVERY = 0.2  # seconds; one process asks no more often whether it is time
+_last_move = 0.0
+
+
+def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> Allowed | Refused:
+    """Decide one call and reserve for it; raise Unavailable when nobody can decide at the moment."""
+
+    def by_postgres() -> Allowed | Refused:
+        decision = fallback.authorize(gateway_secret, call, now_ms=now_ms)
+        if decision.refusal is not None:
+            jobs.keep_refusals([decision.refusal])
+        return decision.answer
+
+    answer = _either(lambda: decide.authorize(gateway_secret, call, now_ms=now_ms), by_postgres)
+    known = renewal.here()
+    if known is not None and known.is_postgres_silent():
+        known.count(admitted=isinstance(answer, Allowed))
+    return answer
+
+
+def release(held: Reservation) -> None:
+    """Give a reservation back because the call was never sent; nothing happens when it is gone."""
+    _either(lambda: decide.release(held), lambda: fallback.release(held))
+
+
+def extend(held: Reservation, *, now_ms: int | None = None) -> int | None:
+    """Renew a reservation; return when it expires now (milliseconds), or None when it is settled or expired."""
+    return _either(lambda: decide.extend(held, now_ms=now_ms), lambda: fallback.extend(held, now_ms=now_ms))
+
+
+def explain(key_id: str, **asked: Any) -> Explanation:
+    """Say what would decide a call with the credential, reserving nothing."""
+    return _either(lambda: decide.explain(key_id, **asked), lambda: fallback.explain(key_id, **asked))
+
+
+def check_gateway(secret: str) -> tuple[str, int] | None:
+    """Return the id of a known gateway and the time in milliseconds, or None; raise Unavailable without Valkey."""
+    if _skips_valkey():
+        raise Unavailable("Valkey does not decide")
+    return decide.check_gateway(secret)
+
+
+def _skips_valkey() -> bool:
+    known = renewal.here()
+    return known is not None and (known.postgres_decides() or known.is_valkey_silent())
+
+
+def _either(by_valkey: Callable[[], _Answer], by_postgres: Callable[[], _Answer]) -> _Answer:
+    if not _skips_valkey():
+        try:
+            return by_valkey()
+        except Unavailable as error:
+            log.info("Valkey does not decide: %s", error)
+    if not connection.in_atomic_block:
+        close_old_connections()
+    try:
+        return by_postgres()
+    except fallback.NotDeciding:
+        state = _move()
+    if state == epoch.State.VALKEY and _skips_valkey():
+        return by_valkey()  # it decides again, and this process has not heard of it yet
+    if state in fallback.BY_POSTGRES:
+        return by_postgres()
+    raise Unavailable("nobody can decide at the moment")
+
+
+def _move() -> str:
+    """Take the decision from Valkey if it is time; return who decides."""
+    global _last_move
+    if time.monotonic() - _last_move < _MOVE_EVERY:
+        return str(epoch.current().state)
+    _last_move = time.monotonic()
+    try:
+        return epoch.move()
+    except (DatabaseError, InterfaceError) as error:
+        raise Unavailable("nobody can decide at the moment") from error
