@@ -38,7 +38,7 @@ def test_operator_asks_for_a_run_and_sees_how_it_ends(db: None, browse: Browse, 
     sync_directory()
 
     page = operator.get("/directory/status/", headers=HTMX).content.decode()
-    assert "In step since" in page
+    assert "In step, as of" in page
     assert "hx-trigger" not in page
     assert SyncRun.objects.get().asked_by.startswith("Lars Holt")
 
