@@ -1,6 +1,6 @@
-"""`make chaos`: see tests/crash/engine.py."""
+"""`make chaos`: see tests.crash.chaos.py."""
 
-from tests.crash.engine import main
+from tests.crash.chaos import main
 
 if __name__ == "__main__":
     main()

@@ -1,11 +1,10 @@
-"""Kill what runs, at random and without a word, while calls are made; afterwards compare the books.
+"""Kill what the demonstration runs, at random and without a word, in the middle of a replay; then compare the books.
 
-`make chaos SEEDS=N` does it for many seeds, the tests for one. A seed decides who is killed and when.
+A seed decides who is killed and when. See chaos.py for more kinds of hits on more processes.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
@@ -256,22 +255,3 @@ def _run(portal: Portal, trace: Path, random: Random, rows: int, say: Callable[[
         assert (spent["calls"], spent["spend"]) == (answer["admitted"], answer["spend"])
     portal.manage("check_limits", "--json")
     say(f"  {hits + more} kills, at most {decimal_string(lost)} in lost reservations: the books agree")
-
-
-def main() -> None:
-    """Run as many seeds as asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--rows", type=int, default=6000)
-    chosen = parser.parse_args()
-    for seed in range(chosen.first, chosen.first + chosen.seeds):
-        started = time.monotonic()
-        _print(f"seed {seed}")
-        run_seed(seed, chosen.rows, _print)
-        _print(f"seed {seed}: {time.monotonic() - started:.0f} s")
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
