@@ -56,6 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="portal-web-") as directory:
         file = Path(directory) / "draining"
         os.environ[drain.FILE] = str(file)
+        os.environ["PORTAL_WEB_THREADS"] = str(chosen.threads)
         Server(
             chosen.application,
             address=chosen.host,

@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from portal.decision import configuration, decide, decider, reservation, usage
 from portal.decision.decide import Allowed, Refused
-from portal.gateway import again, bodies, documents, ext_authz, health, known, openapi
+from portal.gateway import admission, again, bodies, documents, ext_authz, health, known, openapi
 from portal.lib import problems
 from portal.lib.errors import Unavailable
 from portal.lib.windows import rfc3339
@@ -45,6 +45,7 @@ _HEADERS = [
     ("Referrer-Policy", "no-referrer"),
 ]
 _JSON = "application/json"
+_TO_ITS_ID = len("Bearer llmgw_gw_") + 12
 
 _Answer = tuple[int, bytes, str, list[tuple[str, str]]]
 
@@ -66,7 +67,7 @@ def _refuse(error: _Problem) -> _Answer:
     if status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
     if status == 503 and not headers:
-        headers.append(("Retry-After", "1"))
+        headers.append(("Retry-After", admission.retry_after()))
     return status, problems.encode(error.document), problems.CONTENT_TYPE, headers
 
 
@@ -228,6 +229,22 @@ _ROUTES: dict[str, tuple[str, Callable[[dict[str, Any]], _Answer]]] = {
 # These reach Postgres only when they must; a connection a request leaves behind is checked before its next use.
 _TOUCH_NOTHING = (_authorize, _ext_authz, _livez, _openapi)
 
+_UNCOUNTED = (_livez, _readyz, _openapi)
+# They can be sent again, and wait for Postgres.
+_REPORTS = (_usage, _me)
+
+
+def _admitted(handler: Callable[[dict[str, Any]], _Answer], environ: dict[str, Any]) -> _Answer:
+    """Work on the request unless too many are in work. The id in the secret tells gateways apart, proved or not."""
+    sent = environ.get("HTTP_X_LLM_GATEWAY" if handler is _ext_authz else "HTTP_AUTHORIZATION", "")
+    number = admission.here.enter(sent[:_TO_ITS_ID], handler in _REPORTS)
+    if number is None:
+        raise _Problem("unavailable", detail="The portal has too much to do at once. Try again.")
+    try:
+        return handler(environ)
+    finally:
+        admission.here.leave(number)
+
 
 def _dispatch(environ: dict[str, Any]) -> _Answer:
     path, asked = environ["PATH_INFO"], environ["REQUEST_METHOD"]
@@ -241,7 +258,7 @@ def _dispatch(environ: dict[str, Any]) -> _Answer:
     try:
         if handler not in _TOUCH_NOTHING:
             close_old_connections()
-        return handler(environ)
+        return handler(environ) if handler in _UNCOUNTED else _admitted(handler, environ)
     except _Problem as error:
         return _refuse(error)
     except (Unavailable, DatabaseError, InterfaceError) as error:
