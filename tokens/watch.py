@@ -120,4 +120,5 @@ def _draft(token: UserToken, kind: Kind, severity: str, title: str, text: str, o
         severity,
         token.project_id,
         token.project.group_id,
+        is_personal=True,
     )

@@ -32,8 +32,7 @@ def mail(message: Message) -> str:
     if message.link:
         parts.append(address_of(message))
     parts.append(
-        "You get this because of your role in the portal. Settings, Notifications says who is told what:\n"
-        f"{settings.PORTAL_BASE_URL}/alerts/"
+        f"You get this because of your role in the portal. All your alerts: {settings.PORTAL_BASE_URL}/alerts/"
     )
     return "\n\n".join(parts) + "\n"
 

@@ -16,7 +16,10 @@ _BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message before it is written. `people` are ids of people; `once` is what makes it the same message."""
+    """A message before it is written.
+
+    `people` are ids of people; `once` is what makes it the same message; what `is_personal` goes to no webhook.
+    """
 
     kind: Kind
     title: str
@@ -27,6 +30,7 @@ class Draft:
     severity: str = Severity.INFO
     project: int | None = None
     group: int | None = None
+    is_personal: bool = False
 
 
 def notify(
@@ -93,7 +97,7 @@ def _write(drafts: Sequence[Draft]) -> int:
         deliveries += [
             Delivery(message=message, channel=Delivery.Channel.WEBHOOK, webhook_id=webhook.pk)
             for webhook in webhooks
-            if not webhook.kinds or draft.kind in webhook.kinds
+            if not draft.is_personal and (not webhook.kinds or draft.kind in webhook.kinds)
         ]
     Delivery.objects.bulk_create(deliveries, batch_size=_BATCH)
     return len(ours)

@@ -1,5 +1,6 @@
 """The form of the organization's settings."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -69,7 +70,8 @@ class OrganizationForm(EditForm):
         self, *args: Any, organization: Organization, is_currency_fixed: bool, **kwargs: Any
     ) -> None:
         current = {name: getattr(organization, name) for name in FIELDS}
-        super().__init__(*args, current=current, **kwargs)
+        initial = {**current, "reminder_days": organization.reminder_days.replace(",", ", ")}
+        super().__init__(*args, current=current, initial=initial, **kwargs)
         self.money = organization.currency
         if is_currency_fixed:
             del self.fields["currency"]
@@ -80,6 +82,10 @@ class OrganizationForm(EditForm):
             "autocapitalize": "none",
             "spellcheck": "false",
         }
+
+    def clean_reminder_days(self) -> str:
+        """Return the list as it is kept, so that spaces make no difference."""
+        return re.sub(r"\s", "", self.cleaned_data["reminder_days"])
 
     def clean_failure_amount(self) -> int:
         """Nothing entered is nothing admitted."""
@@ -120,4 +126,9 @@ class AlertsForm(EditForm):
 
     def __init__(self, *args: Any, organization: Organization, **kwargs: Any) -> None:
         current = {name: getattr(organization, name) for name in ALERT_FIELDS}
-        super().__init__(*args, current=current, **kwargs)
+        initial = {**current, "alert_thresholds": organization.alert_thresholds.replace(",", ", ")}
+        super().__init__(*args, current=current, initial=initial, **kwargs)
+
+    def clean_alert_thresholds(self) -> str:
+        """Return the list as it is kept, so that spaces and percent signs make no difference."""
+        return re.sub(r"[\s%]", "", self.cleaned_data["alert_thresholds"])

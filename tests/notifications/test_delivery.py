@@ -13,7 +13,7 @@ from portal.accounts.models import Person
 from portal.lib.errors import ChangedMeanwhile, RuleBroken
 from portal.notifications import delivery, webhooks
 from portal.notifications.models import Delivery, Kind, Message, Webhook
-from portal.notifications.services import notify
+from portal.notifications.services import Draft, notify, notify_all
 from tests.factories import ACTOR, person
 from tests.notifications.conftest import make_due
 from tests.notifications.receiver import Receiver
@@ -165,6 +165,13 @@ def test_a_webhook_is_told_only_what_it_asked_for(receiver: Receiver) -> None:
     told(once="b", kind=Kind.EXPIRY)
     delivery.send_webhooks()
     assert [post.json["type"] for post in receiver.posts] == ["alert.expiry"]
+
+
+def test_what_is_personal_goes_to_the_person_alone(receiver: Receiver) -> None:
+    add(receiver)
+    bob = person("Bob Owner")
+    notify_all([Draft(Kind.EXPIRY, "Your token", "…", "", "personal", [bob.pk], is_personal=True)])
+    assert (delivery.send_mail(), delivery.send_webhooks()) == (1, 0)
 
 
 def test_while_a_secret_is_replaced_both_sign(receiver: Receiver) -> None:
