@@ -19,7 +19,7 @@ class GroupFilters(FilterForm):
     state = forms.ChoiceField(
         label="Entra ID",
         choices=[
-            ("", "With Entra ID or without"),
+            ("", "Linked or not"),
             ("linked", "Linked to Entra ID"),
             ("unlinked", "Not linked"),
             ("missing", "Not in Entra ID any more"),

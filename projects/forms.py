@@ -56,6 +56,30 @@ class ProjectFilters(FilterForm):
         self.full_clean()
 
 
+class ActivityFilters(FilterForm):
+    """The filters above what was done in a project."""
+
+    q = forms.CharField(label="Search by person or thing", max_length=100)
+    about = forms.ChoiceField(
+        label="About",
+        choices=[
+            ("", "About anything"),
+            ("project", "The project"),
+            ("limit", "Limits"),
+            ("member", "Members"),
+            ("group", "Groups with access"),
+            ("token", "User tokens"),
+            ("api_key", "API keys"),
+            ("request", "Requests"),
+            ("list", "Exports"),
+        ],
+    )
+    first = forms.DateField(
+        label="From day", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
+    last = forms.DateField(label="To day", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+
+
 class ModelListField(forms.CharField):
     """Names of models, one a line; empty is None: every model that has a price."""
 

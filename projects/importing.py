@@ -39,17 +39,17 @@ COLUMNS = (
     "description",
 )
 EXAMPLE = (
-    "Claims triage",
-    "claims-triage",
-    "claims",
+    "Contract reader",
+    "contract-reader",
+    "legal",
     "ines@example.com",
-    "carol@example.com; dave@example.com",
+    "ada@example.com; max@example.com",
     "4711",
     "pilot; chat",
     "100",
     "2000",
     "",
-    "Sorts incoming claims",
+    "Finds the clauses that matter",
 )
 MOST_LINES, MOST_BYTES, MOST_LOOKUPS = 500, 500_000, 100
 _MOST_TEXT = {"cost_centre": 60, "description": 2000}

@@ -12,7 +12,7 @@ from audit.models import AuditEntry
 from portal.accounts.models import Person
 from portal.spend import scopes, selectors
 from portal.spend.forecast import HISTORY, Forecast, forecast
-from portal.spend.selectors import NOTHING, Calendar
+from portal.spend.selectors import NOTHING, Calendar, TodayAndMonth
 from portal.web import numbers
 from projects.models import Membership, Project, ProjectQuerySet
 
@@ -133,6 +133,44 @@ def owners_of(project: Project) -> list[Person]:
 def memberships_of(project: Project) -> QuerySet[Membership]:
     """Return the memberships by name with their people."""
     return project.memberships.select_related("person")
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A member with what they spend in the project and the limit that holds them there, in nano-units."""
+
+    membership: Membership
+    used: TodayAndMonth
+    day_limit: int | None
+    month_limit: int | None
+    is_named: bool
+    tokens: int
+
+
+def member_rows(project: Project, memberships: Sequence[Membership], calendar: Calendar) -> list[MemberRow]:
+    """Return the members with spend and limits; a limit named for somebody replaces the one for each user."""
+    keys = {row.person_id: scopes.project_user(project.pk, row.person_id) for row in memberships}
+    each = scopes.project_each_user(project.pk)
+    used, limits = (
+        selectors.today_and_month(keys.values(), calendar),
+        selectors.spend_limits([*keys.values(), each]),
+    )
+    general = limits.get(each, (None, None))
+    tokens = dict(
+        project.tokens.active()
+        .filter(person__in=keys)
+        .order_by()
+        .values_list("person")
+        .annotate(number=Count("pk"))
+    )
+    rows = []
+    for row in memberships:
+        named = limits.get(keys[row.person_id], (None, None))
+        day, month = (own if own is not None else of_all for own, of_all in zip(named, general, strict=True))
+        is_named = keys[row.person_id] in limits
+        spent = used.get(keys[row.person_id], NOTHING)
+        rows.append(MemberRow(row, spent, day, month, is_named, tokens.get(row.person_id, 0)))
+    return rows
 
 
 def people_who_may_hold_tokens(project: Project) -> QuerySet[Person]:

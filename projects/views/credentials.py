@@ -21,7 +21,8 @@ def tokens(request: HttpRequest, code: str) -> HttpResponse:
     project = get_project(request, code)
     context = page_context(request, project, "tokens")
     found = tokens_visible_to(person_of(request)).filter(project=project)
-    context |= token_table(request, found, context["calendar"], is_project=True)
+    may_revoke = context["can"]["revoke_token"]
+    context |= token_table(request, found, context["calendar"], is_project=True, may_revoke=may_revoke)
     return render_page_or_region(request, "projects/tokens.html", "tokens/_token_table.html", context)
 
 
@@ -32,5 +33,6 @@ def keys(request: HttpRequest, code: str) -> HttpResponse:
     project = get_project(request, code)
     context = page_context(request, project, "keys")
     found = keys_visible_to(person_of(request)).filter(project=project)
-    context |= key_table(request, found, context["calendar"], is_project=True)
+    may_revoke = context["can"]["manage_api_keys"]
+    context |= key_table(request, found, context["calendar"], is_project=True, may_revoke=may_revoke)
     return render_page_or_region(request, "projects/keys.html", "apikeys/_key_table.html", context)

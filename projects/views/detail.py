@@ -1,14 +1,18 @@
 """The first page of a project, and what was done to it."""
 
+from datetime import timedelta
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from apikeys.models import ApiKey
 from audit.models import AuditEntry
+from audit.services import record_list_export
 from portal.accounts.access import person_of, require
+from portal.accounts.actors import actor_of
 from portal.accounts.models import Person
 from portal.accounts.policy import Right
 from portal.decision.limits import chain, deciding
@@ -18,14 +22,17 @@ from portal.organization.selectors import current as current_organization
 from portal.spend import scopes, selectors
 from portal.spend.models import Refusal
 from portal.web.charts import Outlook, month_chart
+from portal.web.csv import csv_response
 from portal.web.htmx import render_page_or_region
 from portal.web.pagination import Page, page_of
 from projects.access import get_project, rights_in
+from projects.forms import ActivityFilters
 from projects.models import Project
-from projects.pages import page_context, sheet_of
+from projects.pages import clock, page_context, sheet_of
 from projects.selectors import activity_of, changes_in, month_of
 
 TOP = 6
+ACTIVITY_HEADS = ("When", "Who", "Action", "Outcome", "What", "Change", "Comment")
 
 
 @require_GET
@@ -106,12 +113,64 @@ def _refusals(project: Project) -> list[dict[str, Any]]:
 @require_GET
 @require(Right.SEE_PROJECTS)
 def activity(request: HttpRequest, code: str) -> HttpResponse:
-    """Show the audit entries of the project."""
+    """Show the audit entries of the project, as filtered."""
     project = get_project(request, code, need=Right.SEE_AUDIT)
     context = page_context(request, project, "activity")
-    page: Page[AuditEntry] = page_of(
-        activity_of(project), order=("-occurred", "-id"), cursor=request.GET.get("cursor", "")
-    )
-    zone = context["calendar"].zone
-    context |= {"page": page, "entries": [(entry, changes_in(entry, zone)) for entry in page.rows]}
+    zone, filters = context["calendar"].zone, ActivityFilters(request.GET)
+    found = _entries(project, filters, zone)
+    page: Page[AuditEntry] = page_of(found, order=("-occurred", "-id"), cursor=request.GET.get("cursor", ""))
+    number = found.count()
+    context |= {
+        "filters": filters,
+        "page": page,
+        "entries": [(entry, changes_in(entry, zone)) for entry in page.rows],
+        "region": "activity-table",
+        "count": f"{number:,} {'entry' if number == 1 else 'entries'}",
+    }
     return render_page_or_region(request, "projects/activity.html", "projects/_activity_table.html", context)
+
+
+@require_GET
+@require(Right.SEE_PROJECTS)
+def export_activity(request: HttpRequest, code: str) -> StreamingHttpResponse:
+    """Download the audit entries of the project, as filtered."""
+    project = get_project(request, code, need=Right.SEE_AUDIT)
+    now = clock()
+    found = _entries(project, ActivityFilters(request.GET), now.zone)
+    record_list_export(
+        "project activity",
+        actor=actor_of(request),
+        filters=request.GET.urlencode()[:1000],
+        rows=found.count(),
+        project=project.pk,
+    )
+    lines = (
+        (
+            entry.occurred,
+            entry.actor_display,
+            entry.action,
+            entry.outcome,
+            entry.target_label,
+            "; ".join(f"{name}: {before} → {after}" for name, before, after in changes_in(entry, now.zone)),
+            entry.comment,
+        )
+        for entry in found.iterator(500)
+    )
+    return csv_response(f"activity-of-{code}-{now.today}", ACTIVITY_HEADS, lines)
+
+
+def _entries(project: Project, filters: ActivityFilters, zone: Any) -> QuerySet[AuditEntry]:
+    """Return the entries that the filters leave, newest first; days are the organization's."""
+    found = activity_of(project)
+    if text := filters.value("q"):
+        words = (
+            Q(actor_display__icontains=text) | Q(target_label__icontains=text) | Q(comment__icontains=text)
+        )
+        found = found.filter(words)
+    if about := filters.value("about"):
+        found = found.filter(action__startswith=f"{about}.")
+    if first := filters.cleaned_data.get("first"):
+        found = found.filter(occurred__gte=to_datetime(midnight(first, zone)))
+    if last := filters.cleaned_data.get("last"):
+        found = found.filter(occurred__lt=to_datetime(midnight(last + timedelta(days=1), zone)))
+    return found

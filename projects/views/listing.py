@@ -34,11 +34,10 @@ from projects.services import create_project
 
 COLUMNS = (
     Column("name", "Project", order=("project__name", "pk")),
-    Column("group", "Group", order=("group_name", "pk"), css="p3"),
-    Column("owner", "Owner", order=("owner_name", "pk"), css="p4"),
+    Column("group", "Group, owner", order=("group_name", "owner_name", "pk"), css="p3"),
     Column("today", "Today", order=("today", "pk"), css="p3", starts_descending=True),
     Column("month", "This month", order=("month", "pk"), starts_descending=True),
-    Column("share", "Limit used", order=("share", "pk"), css="num p4", starts_descending=True),
+    Column("share", "Limit used", order=("share", "pk"), css="num p5", starts_descending=True),
     Column("credentials", "Tokens, keys", order=("tokens", "pk"), css="p4", starts_descending=True),
     Column("used", "State, last used", order=("last_used", "pk"), css="p2", starts_descending=True),
     Column("actions", "Actions", css="tight", is_hidden=True),

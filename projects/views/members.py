@@ -1,27 +1,41 @@
 """The people of a project, and the groups that have access to it."""
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
+from audit.services import record_list_export
 from groups.models import Group
 from portal.accounts.access import person_of, refuse_unless, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
 from portal.accounts.services import person_in_directory
 from portal.lib.errors import RuleBroken
+from portal.lib.money import from_nano
+from portal.web.csv import csv_response
 from portal.web.forms import posted
 from portal.web.htmx import render_dialog, render_page_or_region, saved
-from portal.web.pagination import page_of
+from portal.web.pagination import Page, page_of
 from projects import services
 from projects.access import get_project, rights_in
 from projects.forms import GroupAccessForm, MemberForm, ReasonForm
 from projects.models import Membership
-from projects.pages import page_context
-from projects.selectors import memberships_of
+from projects.pages import clock, page_context
+from projects.selectors import member_rows, memberships_of
 
 REGION = "member-table"
+HEADS = (
+    "Name",
+    "Address",
+    "Role",
+    "Since",
+    "Today",
+    "This month",
+    "Daily limit",
+    "Monthly limit",
+    "User tokens",
+)
 
 
 @require_GET
@@ -30,15 +44,42 @@ def members(request: HttpRequest, code: str) -> HttpResponse:
     """Show owners, members and groups with access."""
     project = get_project(request, code)
     context = page_context(request, project, "members")
+    page: Page[Membership] = page_of(
+        memberships_of(project), order=("-role", "person__name"), cursor=request.GET.get("cursor", "")
+    )
+    rows = member_rows(project, page.rows, context["calendar"])
     context |= {
-        "page": page_of(
-            memberships_of(project),
-            order=("-role", "person__name"),
-            cursor=request.GET.get("cursor", ""),
-        ),
+        "page": Page(rows, page.next, page.previous),
+        "sees_spend": context["can"]["see_refusals"],
         "admitted": project.group_access.select_related("group").order_by("group__name"),
     }
     return render_page_or_region(request, "projects/members.html", "projects/_member_table.html", context)
+
+
+@require_GET
+@require(Right.SEE_PROJECTS)
+def export(request: HttpRequest, code: str) -> StreamingHttpResponse:
+    """Download the members with what they spend."""
+    project = get_project(request, code, need=Right.SEE_REFUSALS)
+    ids = list(memberships_of(project).order_by("-role", "person__name", "pk").values_list("pk", flat=True))
+    record_list_export(
+        "project members",
+        actor=actor_of(request),
+        filters=f"project={code}",
+        rows=len(ids),
+        project=project.pk,
+    )
+    now = clock()
+    batches = (memberships_of(project).in_bulk(ids[start : start + 500]) for start in range(0, len(ids), 500))
+    lines = (
+        [row.membership.person.name, row.membership.person.email, row.membership.role, row.membership.added]
+        + [from_nano(row.used.today), from_nano(row.used.month)]
+        + [None if each is None else from_nano(each) for each in (row.day_limit, row.month_limit)]
+        + [row.tokens]
+        for batch in batches
+        for row in member_rows(project, list(batch.values()), now)
+    )
+    return csv_response(f"members-of-{code}-{now.today}", HEADS, lines)
 
 
 @require_http_methods(["GET", "POST"])

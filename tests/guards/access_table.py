@@ -33,6 +33,7 @@ projects:detail                 project     AUOGWM  AUOGWM      -
 projects:tokens                 project     AUOGWM  AUOGWM      -
 projects:keys                   project     AUOGWM  AUOGWM      -
 projects:members                project     AUOGWM  AUOGWM      -
+projects:export_members         project     AUOGWM  AUOGW       -
 projects:add_member             project     AUOGWM  AGW         AGW:422
 projects:remove_member          membership  AUOGWM  AGW         AGW
 projects:admit_group            project     AUOGWM  AGW         AGW:422
@@ -41,6 +42,7 @@ projects:limits                 project     AUOGWM  AUOGWM      AGW
 projects:preview                project     AUOGWM  -           AGW:200
 projects:ask_raise              project     AGW     AGW         AGW:422
 projects:activity               project     AUOGWM  AUOGW       -
+projects:export_activity        project     AUOGWM  AUOGW       -
 projects:settings               project     AUOGWM  AGW         AGW:422
 projects:delete                 project     AUOGWM  AG          AG:422
 projects:state                  state       AUOGWM  AGW         AGW
@@ -151,6 +153,7 @@ spend:import                    -           AO      AO          AO
 accounts:people                 -           AU      AU          -
 accounts:people_export          -           AU      AU          -
 accounts:person                 person      AU      AU          -
+accounts:allow_guest            guest       A       A           A:422
 accounts:end_session            session     A       -           A
 accounts:account                -           *       *           -
 accounts:end_own_session        ownsession  *       -           *

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from portal.accounts.models import Person
+from portal.decision.services import set_limit
 from tests import factories
 from tests.factories import Cast
 
@@ -56,3 +57,37 @@ def test_a_page_opens_for_those_who_may_see_it(
             assert answer.status_code == status, f"{who} {headers}"
             if status == 200:
                 assert answer["Cache-Control"] == "no-store"
+
+
+def test_activity_is_filtered_and_exported(cast: Cast, browse: Browse) -> None:
+    bob = browse(cast.bob)
+    bob.post("/projects/claims-triage/state/paused/", {"reason": "leak found"})
+    shown = bob.get("/projects/claims-triage/activity/?q=leak").context
+    assert [entry.action for entry, _ in shown["entries"]] == ["project.state_changed"]
+    assert shown["count"] == "1 entry"
+    assert bob.get("/projects/claims-triage/activity/?about=member").context["count"] == "2 entries"
+    assert bob.get("/projects/claims-triage/activity/?last=2020-01-01").context["count"] == "0 entries"
+    answer = bob.get("/projects/claims-triage/activity/export/?q=leak")
+    lines = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == 2
+    assert "state: active → paused" in lines[1]
+    assert browse(cast.carol).get("/projects/claims-triage/activity/export/").status_code == 403
+
+
+def test_members_are_shown_and_exported_with_what_they_spend(cast: Cast, browse: Browse) -> None:
+    for key, amount in ((f"pu:{cast.triage.pk}:*", 5), (f"pu:{cast.triage.pk}:{cast.carol.pk}", 9)):
+        set_limit(
+            scope_key=key, label="x", metric="spend", window="day", amount=amount, actor=factories.ACTOR
+        )
+    factories.usage(cast.triage, "4.5", person=cast.carol)
+    rows = browse(cast.bob).get("/projects/claims-triage/members/").context["page"].rows
+    told = [(str(row.membership.person), row.used.today, row.day_limit, row.is_named) for row in rows]
+    assert told == [
+        ("Bob Owner", 0, 5 * 10**9, False),
+        ("Carol Member", 4_500_000_000, 9 * 10**9, True),
+    ]
+    assert "$4.50" not in browse(cast.carol).get("/projects/claims-triage/members/").content.decode()
+    answer = browse(cast.bob).get("/projects/claims-triage/members/export/")
+    lines = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()  # type: ignore[attr-defined]
+    assert lines[2].startswith("Carol Member,carol@northgate.example,member,")
+    assert lines[2].endswith(",4.5,4.5,9,,0")

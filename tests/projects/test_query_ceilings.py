@@ -21,12 +21,12 @@ CEILINGS = {
     "/projects/claims-triage/": 36,
     "/projects/claims-triage/tokens/": 22,
     "/projects/claims-triage/keys/": 22,
-    "/projects/claims-triage/members/": 20,
-    "/projects/claims-triage/limits/": 28,
-    "/projects/claims-triage/activity/": 19,
-    "/groups/": 13,
-    "/groups/claims/": 25,
-    "/tokens/": 14,
+    "/projects/claims-triage/members/": 24,
+    "/projects/claims-triage/limits/": 30,
+    "/projects/claims-triage/activity/": 22,
+    "/groups/": 19,
+    "/groups/claims/": 36,
+    "/tokens/": 17,
     "/keys/": 14,
 }
 
