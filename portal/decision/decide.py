@@ -4,25 +4,26 @@ import hashlib
 import ipaddress
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
+from uuid import UUID
 
 import msgpack
 from django.conf import settings
 
-from portal.credentials import digests
+from portal.credentials.presented import presented
 from portal.decision import configuration, estimate, rebuild, reservation, valkey
 from portal.decision.configuration import Configuration
-from portal.lib import secrets, windows
+from portal.lib import windows
 from portal.lib.errors import Unavailable
-from portal.lib.uuid7 import uuid7
+from portal.lib.uuid7 import uuid7_bytes
 from portal.spend.pricing import ModelPrice
 
 BASE = 10**9
 # Price id, spend hi and lo, tokens hi and lo.
-_AMOUNTS = struct.Struct("<5d")
+AMOUNTS = struct.Struct("<5d")
 _HEAD = struct.Struct("<11d")
 _NUMBERS = struct.Struct("<6d")
 
@@ -71,7 +72,7 @@ class Allowed:
     project: str
     user: str
     credential: str
-    rows: list[Row]
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +157,14 @@ class Frame:
     ends: dict[str, int]
 
 
-_frames: dict[tuple[int, str, int, int], Frame] = {}
+_frame: tuple[Configuration, Frame] | None = None
 
 
 def frame_of(config: Configuration, now_ms: int) -> Frame:
     """Return the frame of a moment; the last one is kept."""
-    key = (config.version, config.zone, settings.RESERVATION_SECONDS, settings.REFUSAL_STREAM_LENGTH)
-    frame = _frames.get(key)
-    if frame is None or not frame.start <= now_ms < frame.end:
+    global _frame
+    held = _frame
+    if held is None or held[0] is not config or not held[1].start <= now_ms < held[1].end:
         found = windows.windows_at(now_ms / 1000, config.zone)
         numbers = [config.version, *(edge for window in found for edge in (window.start, window.end))]
         numbers += [settings.RESERVATION_SECONDS * 1000, settings.REFUSAL_STREAM_LENGTH]
@@ -173,13 +174,14 @@ def frame_of(config: Configuration, now_ms: int) -> Frame:
             min(window.end for window in found) * 1000,
             {window.kind: window.end for window in found},
         )
-        _frames.clear()
-        _frames[key] = frame
-    return frame
+        held = _frame = (config, frame)
+    return held[1]
 
 
 @dataclass(frozen=True, slots=True)
-class _Limit:
+class Limit:
+    """What does not change about a limit that applies to a call."""
+
     scope: str
     metric: str
     window: str
@@ -190,50 +192,85 @@ class _Limit:
     set_on: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """What all calls with one credential, user and model have in common."""
+
+    project: str
+    user: str
+    limits: tuple[Limit, ...]
+
+
 @lru_cache(maxsize=4096)
-def _described(packed: bytes) -> tuple[str, str, tuple[_Limit, ...]]:
-    """Read what calls with one credential, user and model have in common: project, user, limits."""
+def _described(packed: bytes) -> Described:
     project, user, rows = msgpack.unpackb(packed)
-    return (
-        project,
-        user,
-        tuple(
-            _Limit(scope, metric, window, model, label, hi * BASE + lo, is_enforced, set_on)
-            for scope, metric, window, model, label, hi, lo, is_enforced, set_on in rows
-        ),
+    limits = (
+        Limit(scope, metric, window, model, label, hi * BASE + lo, is_enforced, set_on)
+        for scope, metric, window, model, label, hi, lo, is_enforced, set_on in rows
     )
+    return Described(project, user, tuple(limits))
 
 
-def _standing(
-    limits: Sequence[_Limit], answer: Sequence[bytes], asked: Mapping[str, int], ends: Mapping[str, int]
-) -> list[Row]:
-    """Return the limits of an allowed call, with what is settled and reserved now."""
-    rows = []
-    for number, (limit, packed) in enumerate(zip(limits, answer[4:], strict=True), start=1):
+class Standing(Sequence[Row]):
+    """The limits of an allowed call, as the function has left them: read only where somebody looks."""
+
+    __slots__ = ("_asked", "_ends", "_packed", "_without_room", "described")
+
+    def __init__(
+        self,
+        described: Described,
+        packed: Sequence[bytes],
+        without_room: bytes,
+        asked: Mapping[str, int],
+        ends: Mapping[str, int],
+    ) -> None:
+        self.described = described
+        self._packed, self._without_room, self._asked, self._ends = packed, without_room, asked, ends
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        limit, packed = self.described.limits[index], self._packed[index]
         _, settled, settled_lo, held, held_lo, resets = _NUMBERS.unpack_from(packed, len(packed) - 48)
-        rows.append(
-            Row(
-                limit.scope,
-                limit.metric,
-                limit.window,
-                limit.model,
-                limit.label,
-                limit.limit,
-                int(settled) * BASE + int(settled_lo),
-                int(held) * BASE + int(held_lo),
-                asked.get(limit.metric, 1),
-                ends.get(limit.window) or int(resets),
-                number not in answer[3],
-                limit.is_enforced,
-                limit.set_on,
-            )
+        return Row(
+            limit.scope,
+            limit.metric,
+            limit.window,
+            limit.model,
+            limit.label,
+            limit.limit,
+            int(settled) * BASE + int(settled_lo),
+            int(held) * BASE + int(held_lo),
+            self._asked.get(limit.metric, 1),
+            self._ends.get(limit.window) or int(resets),
+            index % len(self) + 1 not in self._without_room,
+            limit.is_enforced,
+            limit.set_on,
         )
-    return rows
+
+    def used(self) -> Iterator[tuple[int, int]]:
+        """Yield for each limit how much is used, and when it resets in seconds since 1970."""
+        ends, unpack = self._ends, _NUMBERS.unpack_from
+        for limit, packed in zip(self.described.limits, self._packed, strict=True):
+            _, settled, settled_lo, held, held_lo, resets = unpack(packed, len(packed) - 48)
+            yield (
+                int(settled + held) * BASE + int(settled_lo + held_lo),
+                ends.get(limit.window) or int(resets),
+            )
 
 
 def _amounts(price: ModelPrice | None, amount: estimate.Estimate | None, *, no_price: int = 0) -> bytes:
     spend, tokens = (amount.spend, amount.tokens) if amount else (0, 0)
-    return _AMOUNTS.pack(
+    return AMOUNTS.pack(
         price.id if price and amount else no_price, *divmod(spend, BASE), *divmod(tokens, BASE)
     )
 
@@ -293,28 +330,20 @@ def user_key(email: str) -> str:
     return email.strip().lower()
 
 
-def digest_arguments(secret: str) -> tuple[str, str]:
-    """Return the numbers of the live peppers and the secret's HMAC under each, as the functions take them."""
-    found = digests.digests(secret)
-    return ",".join(map(str, found)), "".join(value.hex() for value in found.values())
-
-
 def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> Allowed | Refused:
     """Decide one call and reserve for it; raise Unavailable when nobody can decide at the moment.
 
     ``now_ms`` replaces the server's clock in tests of time.
     """
-    gateway = secrets.parse(gateway_secret)
+    gateway = presented(gateway_secret)
     if gateway is None or gateway.kind != "gateway":
         return Refused("gateway_unknown")
-    peppers, gateway_digests = digest_arguments(gateway_secret)
-    credential = secrets.parse(call.credential)
+    credential = presented(call.credential)
     if credential is not None and credential.kind == "gateway":
         credential = None
     key_id = credential.key_id if credential else ""
-    credential_digests = digest_arguments(call.credential)[1] if credential else ""
     request = reservation.request_hash(call.request_id)
-    decision_id = uuid7()
+    decision = uuid7_bytes()
     bits = address_bits(call.client_ip)
     ends: Mapping[str, int] = {}
 
@@ -325,79 +354,73 @@ def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> 
         ends = frame.ends
         model = config.model(call.model)
         price = config.price(model, now)
-        amount = price and estimate.ceiling(
-            price,
-            input_tokens=call.input_tokens,
-            input_bytes=call.input_bytes,
-            max_output_tokens=call.max_output_tokens,
-            n=call.n,
+        amount = (
+            estimate.ceiling(
+                price,
+                input_tokens=call.input_tokens,
+                input_bytes=call.input_bytes,
+                max_output_tokens=call.max_output_tokens,
+                n=call.n,
+            )
+            if price
+            else None
         )
         return valkey.call(
             "authorize",
             now_ms or "",
             frame.text,
             gateway.key_id,
-            peppers,
-            gateway_digests,
+            gateway.peppers,
+            gateway.digests,
             key_id,
-            credential_digests,
+            credential.digests if credential else "",
             reservation.record_key(gateway.key_id, request),
             call.request_id,
             fingerprint(call, key_id, model),
             model,
             _amounts(price, amount),
             bits,
-            decision_id.bytes,
+            decision,
             call.client_ip or "",
-            user_key(call.user or ""),
+            user_key(call.user) if call.user else "",
         )
 
     answer = in_step(attempt)
     if answer[0] == b"no":
-        code = answer[1].decode()
+        code, decision_id = answer[1].decode(), str(UUID(bytes=decision))
         if code != "limit_exceeded":
-            return Refused(code, str(decision_id))
+            return Refused(code, decision_id)
         _, _, now, rows, name, project = answer
-        return Refused(code, str(decision_id), now, tuple(read_rows(rows)), name.decode(), project.decode())
-    project_code, user, limits = _described(answer[1])
+        return Refused(code, decision_id, now, tuple(read_rows(rows)), name.decode(), project.decode())
+    described = _described(answer[1])
     moment, expires, group, project_pk, person, draws, price_id, hi, lo, tokens_hi, tokens_lo = map(
         int, _HEAD.unpack(answer[2])
     )
+    spend, tokens = hi * BASE + lo, tokens_hi * BASE + tokens_lo
     held = reservation.Reservation(
-        moment,
-        project_pk,
-        group,
-        person,
-        draws,
-        price_id,
-        hi * BASE + lo,
-        tokens_hi * BASE + tokens_lo,
-        key_id,
-        gateway.key_id,
-        request,
+        moment, project_pk, group, person, draws, price_id, spend, tokens, key_id, gateway.key_id, request
     )
     return Allowed(
         reservation.encode(held),
         expires,
-        held.amount,
-        project_code,
-        user,
+        spend,
+        described.project,
+        described.user,
         key_id,
-        _standing(limits, answer, {"spend": held.amount, "tokens": held.tokens}, ends),
+        Standing(described, answer[4:], answer[3], {"spend": spend, "tokens": tokens}, ends),
     )
 
 
 def check_gateway(secret: str) -> tuple[str, int] | None:
     """Return the id of a known gateway and the server's time in milliseconds, or None."""
-    parsed = secrets.parse(secret)
-    if parsed is None or parsed.kind != "gateway":
+    gateway = presented(secret)
+    if gateway is None or gateway.kind != "gateway":
         return None
-    arguments = digest_arguments(secret)
-    answer = ask("gateway", parsed.key_id, *arguments)
+    answer = ask("gateway", gateway.key_id, gateway.peppers, gateway.digests)
     if answer[0] != b"ok":
         return None
     configuration.current(answer[2])
-    return parsed.key_id, answer[1]
+    return gateway.key_id, answer[1]
 
 
 def release(held: reservation.Reservation) -> None:
@@ -433,15 +456,21 @@ def explain(
     client_ip: str | None = None,
 ) -> Explanation:
     """Say what would decide a call with the credential, reserving nothing. Without a secret the caller is trusted."""
-    peppers, found = digest_arguments(secret) if secret else ("", "")
+    caller = presented(secret) if secret else None
+    if secret and (caller is None or caller.key_id != key_id):
+        return Explanation("credential_unknown", int(time.time() * 1000), [], "", "", 0)
     spend = 0
 
     def attempt(config: Configuration, now: int) -> list[Any]:
         nonlocal spend
         name = config.model(model)
         price = config.price(name, now)
-        amount = price and estimate.ceiling(
-            price, input_tokens=input_tokens, input_bytes=None, max_output_tokens=max_output_tokens, n=1
+        amount = (
+            estimate.ceiling(
+                price, input_tokens=input_tokens, input_bytes=None, max_output_tokens=max_output_tokens, n=1
+            )
+            if price
+            else None
         )
         spend = amount.spend if amount else 0
         return valkey.call(
@@ -449,8 +478,8 @@ def explain(
             "",
             frame_of(config, now).text,
             key_id,
-            peppers,
-            found,
+            caller.peppers if caller else "",
+            caller.digests if caller else "",
             name,
             _amounts(price, amount, no_price=0 if model else -1),
             address_bits(client_ip),

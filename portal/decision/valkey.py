@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from hiredis import pack_command
 from redis.connection import Connection, parse_url
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
@@ -46,7 +47,7 @@ def command(*arguments: Any) -> Any:
         try:
             if connection is None:
                 connection = _local.connection = _connect()
-            connection.send_command(*arguments)
+            connection.send_packed_command([pack_command(arguments)], check_health=False)
             return connection.read_response()
         except (LostConnection, TimedOut, OSError) as error:
             disconnect()

@@ -37,10 +37,13 @@ def _no_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=_integer)
+
+
 def parse(raw: bytes) -> dict[str, Any]:
     """Return the JSON object; raise Malformed when it is not JSON, Invalid when it is no object."""
     try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, parse_int=_integer)
+        body = _DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise Malformed from error
     if not isinstance(body, dict):
@@ -141,8 +144,52 @@ def _encodes(value: str) -> bool:
     return True
 
 
+_CALL = frozenset(
+    {
+        *("credential", "model", "request_id", "input_tokens", "input_bytes", "max_output_tokens", "n"),
+        *("client_ip", "user", "stream"),
+    }
+)
+
+
+def _is_text(value: Any, most: int) -> bool:
+    return type(value) is str and 0 < len(value) <= most and value.isascii() and "\x00" not in value
+
+
+def _usual_call(body: dict[str, Any]) -> Call | None:
+    """Return the call when everything in the body is plainly right; what is not is for those who name the error."""
+    get: Any = body.get
+    credential, model, request_id = get("credential"), get("model"), get("request_id")
+    sizes = (get("input_tokens", 0), get("input_bytes", 0), get("max_output_tokens", 0), get("n", 0))
+    if not (
+        body.keys() <= _CALL
+        and _is_text(credential, 512)
+        and _is_text(model, 512)
+        and _is_text(request_id, 128)
+        and all(type(size) is int and 0 <= size <= MOST for size in sizes)
+        and ("client_ip" not in body or _is_text(body["client_ip"], 64))
+        and ("user" not in body or _is_text(body["user"], 512))
+        and type(get("stream", False)) is bool
+    ):
+        return None
+    return Call(
+        credential,
+        model,
+        request_id,
+        get("input_tokens"),
+        get("input_bytes"),
+        get("max_output_tokens"),
+        sizes[3] or 1,
+        get("client_ip"),
+        get("user"),
+    )
+
+
 def read_call(body: dict[str, Any]) -> Call:
     """Read the body of ``authorize``; raise Invalid."""
+    usual = _usual_call(body)
+    if usual is not None:
+        return usual
     reader = _Reader(body)
     credential = reader.text("credential", required=True, least=0)
     model = reader.text("model", required=True)

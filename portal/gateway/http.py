@@ -117,7 +117,7 @@ def _authorize(environ: dict[str, Any]) -> _Answer:
     if isinstance(answer, Allowed):
         if not again.is_new(call.request_id) and again.give_back_if_booked(answer, call):
             raise _Problem("request_id_reused")
-        return _json(documents.allowed(answer, call.credential))
+        return 200, documents.allowed_json(answer, call.credential), _JSON, []
     return _refuse(_refusal(answer, call))
 
 

@@ -38,8 +38,10 @@ def from_nano(nano: int) -> Decimal:
 
 def decimal_string(nano: int) -> str:
     """Return the amount as the Gateway API writes it: a plain decimal without trailing zeros."""
-    sign, (whole, part) = "-" if nano < 0 else "", divmod(abs(nano), NANO)
-    return f"{sign}{whole}.{part:09d}".rstrip("0").rstrip(".")
+    if nano < 0:
+        return f"-{decimal_string(-nano)}"
+    whole, part = divmod(nano, NANO)
+    return f"{whole}.{part:09d}".rstrip("0") if part else str(whole)
 
 
 def half_even(numerator: int, denominator: int) -> int:

@@ -73,6 +73,9 @@ def problem(code: str, **members: Any) -> dict[str, Any]:
     }
 
 
-def encode(document: Mapping[str, Any]) -> bytes:
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
+def encode(document: Mapping[str, Any] | str) -> bytes:
     """Return the document as the bytes of the answer."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODER.encode(document).encode()

@@ -4,11 +4,16 @@ import os
 import time
 import uuid
 
+_RANDOM = ~((0xF << 76) | (0x3 << 62))
+_VERSION_AND_VARIANT = (0x7 << 76) | (0x2 << 62)
+
 
 def uuid7() -> uuid.UUID:
     """Return a new UUIDv7."""
-    value = int.from_bytes(os.urandom(16), "big")
-    value = (value & ((1 << 80) - 1)) | ((time.time_ns() // 1_000_000) << 80)
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    value = (value & ~(0x3 << 62)) | (0x2 << 62)
-    return uuid.UUID(int=value)
+    return uuid.UUID(bytes=uuid7_bytes())
+
+
+def uuid7_bytes() -> bytes:
+    """Return the 16 bytes of a new UUIDv7."""
+    value = int.from_bytes(os.urandom(10), "big") | ((time.time_ns() // 1_000_000) << 80)
+    return ((value & _RANDOM) | _VERSION_AND_VARIANT).to_bytes(16, "big")

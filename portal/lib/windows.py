@@ -8,6 +8,7 @@ seconds since 1970) since which they hold: ``Asia/Tokyo;1764028800;UTC``. `chang
 that is under way when the zone changes runs on, and no instant is in two days or in none.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -145,4 +146,9 @@ def to_datetime(seconds: float) -> datetime:
 
 def rfc3339(seconds: float) -> str:
     """Return the instant as RFC 3339 in UTC, to the second."""
+    return _rfc3339(math.floor(seconds)) if isinstance(seconds, float) else _rfc3339(seconds)
+
+
+@lru_cache(maxsize=1024)
+def _rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
