@@ -16,5 +16,5 @@ def is_draining() -> bool:
     if not _found and now - _looked >= _EVERY:
         _looked = now
         path = os.environ.get(FILE)
-        _found = bool(path) and os.path.exists(path)
+        _found = path is not None and os.path.exists(path)
     return _found

@@ -23,7 +23,9 @@ _ROWS = """
 
 def cost(event: dict[str, Any]) -> int:
     """Return what the call costs in nano-units, rounded once."""
-    exact = Fraction(PRICES[0]) * event["input_tokens"] + Fraction(PRICES[1]) * event["output_tokens"]
+    exact: Fraction = (
+        Fraction(PRICES[0]) * event["input_tokens"] + Fraction(PRICES[1]) * event["output_tokens"]
+    )
     return round(exact * 1000)
 
 

@@ -125,14 +125,10 @@ def _run(estate: Estate, random: Random, hits: int, say: Say) -> None:
 
     let_pass(1)
     estate.stop_file.touch()
-    for name in GATEWAYS:
-        wait_for(
-            lambda name=name: estate.running[name].poll() is not None, f"{name} has sent everything", 120
-        )  # type: ignore[misc]
-        assert estate.running[name].returncode == 0, name
+    wait_for(lambda: not estate.are_running(GATEWAYS), "the gateways have sent everything", 180)
+    assert [estate.running[name].returncode for name in GATEWAYS] == [0] * len(GATEWAYS)
     estate.keep_portal()
-    for port in estate.web_ports:
-        wait_for(lambda port=port: estate.is_ready(port), "web is ready again")  # type: ignore[misc]
+    wait_for(estate.is_ready, "web is ready again")
     wait_for(lambda: books.is_drained(estate), "the inbox is empty")
     books.agree(estate)
     say(f"  {books.compare(estate, revoked_at, books.lost_since(estate, since))}: the books agree")

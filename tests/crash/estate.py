@@ -87,8 +87,7 @@ class Estate:
             worker = ["worker", "--concurrency", "1", "--loglevel", "warning", "--without-mingle"]
             self.start(f"worker {number}", [*celery, *worker, "--without-gossip"])
             self.start(f"beat {number}", [*celery, "beat", "--loglevel", "warning", "--pidfile", ""])
-        for port in self.web_ports:
-            wait_for(lambda port=port: self.is_ready(port), "web answers", 120)  # type: ignore[misc]
+        wait_for(self.is_ready, "web answers", 120)
         for number, gateway in enumerate(self.facts["gateways"]):
             plan = self.directory / f"plan-{number}.json"
             content = {**gateway, "credentials": self.facts["credentials"], "seed": f"{self.seed}-{number}"}
@@ -146,12 +145,12 @@ class Estate:
             if process.poll() is not None and not name.startswith("gateway"):
                 self.start(name)
 
-    def is_ready(self, port: int) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-                return bool(json.load(answer) == {"status": "ok"})
-        except (OSError, ValueError):
-            return False
+    def are_running(self, names: list[str]) -> bool:
+        return any(self.running[name].poll() is None for name in names)
+
+    def is_ready(self) -> bool:
+        """Whether both web processes are."""
+        return all(map(_is_ready, self.web_ports))
 
     def manage(self, *words: str, direct: bool = True) -> str:
         """Run a command to its end and return what it says; raise AssertionError unless it ends well."""
@@ -176,3 +175,11 @@ class Estate:
         self.redis.close()
         self.servers.stop()
         self.proxies.close()
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return bool(json.load(answer) == {"status": "ok"})
+    except (OSError, ValueError):
+        return False

@@ -16,11 +16,12 @@ class Proxy:
         self.name, self.target = name, target
         self.port = 0
         self.is_cut = False
+        self.server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
     async def serve(self) -> None:
-        server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
+        self.server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers, ways = [writer], list[asyncio.Task[None]]()
@@ -83,7 +84,16 @@ class Proxies:
         self.loop.call_soon_threadsafe(self.all[name].mend)
 
     def close(self) -> None:
-        for name in self.all:
-            self.cut(name)
+        asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)
+        self.loop.close()
+
+    async def _close(self) -> None:
+        for proxy in self.all.values():
+            if proxy.server is not None:
+                proxy.server.close()
+            proxy.cut()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        if rest:
+            await asyncio.wait(rest, timeout=5)
