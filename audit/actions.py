@@ -24,6 +24,7 @@ class Action(models.TextChoices):
     PERSON_CREATED = "person.created", "added the person"
     PERSON_CHANGED = "person.changed", "took from the directory the name of"
     PERSON_LEFT = "person.left", "found disabled or deleted in the directory"
+    GUEST_EXCEPTED = "guest.excepted", "made an exception for the guest"
     SYNC_ASKED = "directory.asked", "asked for a synchronization with"
     PERSON_RETURNED = "person.returned", "found enabled again in the directory"
     PERSON_LINKED = "person.linked", "linked to Entra ID the person"

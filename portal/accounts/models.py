@@ -46,6 +46,9 @@ class Person(AbstractBaseUser):
     last_sign_in = models.DateTimeField(null=True, blank=True)
     session_epoch = models.PositiveIntegerField(default=0)
     is_guest = models.BooleanField(default=False, db_default=False, help_text="A guest of the tenant.")
+    guest_exception = models.CharField(
+        max_length=200, default="", db_default="", blank=True, help_text="Why a guest may hold granted roles."
+    )
     left = models.DateTimeField(
         null=True, blank=True, help_text="Since when the directory has the account disabled or deleted."
     )

@@ -29,6 +29,9 @@ def person_for_claims(*, claims: Claims, actor: Actor) -> Person:
     person, is_new = _person(claims.tid, claims.oid, claims.name, claims.email)
     if is_new:
         _record_new(person, actor)
+    if person.is_guest != claims.is_guest:
+        person.is_guest = claims.is_guest
+        person.save(update_fields=["is_guest"])
     _set_entra_roles(person, claims.roles, actor)
     return person
 
@@ -154,6 +157,10 @@ def give_role(
     if person.oid is None:
         raise RuleBroken(f"{person} has no Entra ID account and cannot sign in. Link the account first.")
     _refuse_own(person, actor)
+    if person.is_guest and not person.guest_exception:
+        raise RuleBroken(
+            f"{person} is a guest of the organization. On their page, allow roles for this guest first, with a reason."
+        )
     if expires is not None and expires <= timezone.now():
         raise RuleBroken("Choose a day that is still to come.", field="expires")
     refuse_toxic(person, role)
@@ -195,6 +202,7 @@ def revoke_access(*, person: Person, actor: Actor, reason: str = "") -> list[str
     if Role.ADMIN in before:
         refuse_without_admin(person.role_grants.all())
     person.role_grants.all().delete()
+    Person.objects.filter(pk=person.pk).update(guest_exception="")
     _end_sessions(person)
     record(
         Action.ACCESS_REVOKED,
@@ -211,6 +219,26 @@ def sign_out_everywhere(*, person: Person, actor: Actor, reason: str = "") -> No
     """End every session of the person, effective at the next request."""
     _end_sessions(person)
     record(Action.SESSIONS_ENDED, actor=actor, target=target_of(person), comment=reason)
+
+
+@transaction.atomic(durable=True)
+def allow_roles_of_guest(*, person: Person, actor: Actor, reason: str) -> None:
+    """Make an exception: this guest may hold granted roles, also those that Entra ID assigns."""
+    person = Person.objects.select_for_update().get(pk=person.pk)
+    _refuse_own(person, actor)
+    if not person.is_guest:
+        raise RuleBroken(f"{person} is no guest: roles need no exception.")
+    if not reason.strip():
+        raise RuleBroken("Say why this guest may hold roles.", field="reason")
+    before, person.guest_exception = person.guest_exception, reason.strip()[:200]
+    person.save(update_fields=["guest_exception"])
+    record(
+        Action.GUEST_EXCEPTED,
+        actor=actor,
+        target=target_of(person),
+        changes={"guest_exception": (before or None, person.guest_exception)},
+        comment=reason,
+    )
 
 
 @transaction.atomic(durable=True)

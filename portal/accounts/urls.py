@@ -17,6 +17,7 @@ urlpatterns = [
     path("people/", people.people, name="people"),
     path("people/export/", people.export, name="people_export"),
     path("people/<int:pk>/", person.detail, name="person"),
+    path("people/<int:pk>/guest/", people.allow_guest, name="allow_guest"),
     path("people/<int:pk>/sessions/<slug:mark>/end/", person.end_session, name="end_session"),
     path("me/", person.account, name="account"),
     path("me/sessions/<slug:mark>/end/", person.end_own_session, name="end_own_session"),

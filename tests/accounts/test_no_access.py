@@ -11,7 +11,8 @@ from groups.models import Group
 from portal.accounts import services
 from portal.accounts.models import Person
 from projects.models import Project
-from tests.accounts.cast import ADMIN
+from tests.accounts.cast import ADMIN, person
+from tests.factories import signed_in
 from tests.identity_fixtures import Browser, StandIn, known
 
 
@@ -131,6 +132,47 @@ def test_guest_who_is_let_in_gets_no_right_over_the_portal(browser: Browser, sta
         assert browser.sign_in("guest.consultant").status_code == 302
 
     assert not paula.role_grants.exists()
+
+
+def test_guest_holds_a_role_by_exception_only(browser: Browser, standin: StandIn) -> None:
+    paula = known(standin, "guest.consultant")
+    standin.change("guest.consultant", roles=["Portal.GroupAdmin"])
+    Project.objects.create(code="p", name="P").memberships.create(person=paula)
+    with override_settings(ENTRA_ALLOW_GUESTS=True):
+        assert browser.sign_in("guest.consultant").status_code == 302
+        assert not paula.role_grants.exists()
+        admin = signed_in(person("Elena Marsh", role="admin"))
+        wanted = {"person": str(paula.oid), "role": "operator"}
+        refused = admin.post("/accounts/people/grant/", wanted)
+        assert refused.status_code == 422
+        assert "allow roles for this guest first" in refused.content.decode()
+        assert admin.post(f"/accounts/people/{paula.pk}/guest/", {}).status_code == 422
+        assert admin.post(f"/accounts/people/{paula.pk}/guest/", {"reason": "audit firm"}).status_code == 302
+
+        browser.sign_in("guest.consultant")
+
+    assert {grant.role for grant in paula.role_grants.all()} == {"group_admin"}
+    assert AuditEntry.objects.get(action="guest.excepted").comment == "audit firm"
+    admin.post(f"/accounts/people/{paula.pk}/revoke/")
+    paula.refresh_from_db()
+    assert (paula.guest_exception, paula.role_grants.count()) == ("", 0)
+
+
+def test_token_without_groups_takes_none_away_that_the_directory_still_has(
+    browser: Browser, standin: StandIn
+) -> None:
+    group = Group.objects.create(code="data", name="Data", entra_id=standin.group("data"))
+    Project.objects.create(code="p", name="P").group_access.create(group=group)
+    browser.sign_in("carol")
+    standin.distort(drop=["groups"])
+
+    browser.sign_in("carol")
+
+    assert group.members.exists()
+    standin.distort(drop=["groups"])
+    standin.outage("graph")
+    assert browser.sign_in("carol").status_code == 503
+    assert group.members.exists()
 
 
 def test_member_of_a_group_with_access_comes_in(browser: Browser, standin: StandIn) -> None:

@@ -25,7 +25,7 @@ projects:list                   -           AUOGWM  AUOGWM      -
 projects:export                 -           AUOGWM  AUOGWM      -
 projects:bulk                   -           AGW     AGW:404     AGW:400
 projects:import                 -           AG      AG          AG:422
-projects:import_template        -           AG      AG          -
+projects:export_template        -           AG      AG          -
 projects:import_create          -           AG      -           AG:400
 projects:new                    -           AG      AG          AG:422
 projects:suggest                -           AG      AG          -

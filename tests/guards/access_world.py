@@ -183,6 +183,7 @@ def _things_of_the_house(somebody: Person) -> dict[str, dict[str, Thing]]:
     """What belongs to the whole house has no strangers: the door decides alone."""
     gateway, _ = register_gateway(name="edge", actor=ACTOR)
     unlinked = Person.objects.create(tid=None, oid=None, name="new@northgate.example")
+    guest = person("Paula Guest", is_guest=True)
     unknown = {"unknown": Thing({"pk": 10**9})}
     return {
         "gateway": {
@@ -195,6 +196,7 @@ def _things_of_the_house(somebody: Person) -> dict[str, dict[str, Thing]]:
             "unknown": Thing({"?": "model=nothing"}),
         },
         "person": {"own": Thing({"pk": somebody.pk}, EVERYWHERE), **unknown},
+        "guest": {"own": Thing({"pk": guest.pk}, EVERYWHERE), "no guest": Thing({"pk": somebody.pk})},
         "session": {
             "own": Thing({"pk": somebody.pk, "mark": "0" * 16}, EVERYWHERE),
             "unknown": Thing({"pk": 10**9, "mark": "0" * 16}),

@@ -26,6 +26,7 @@ class Claims:
     email: str
     roles: frozenset[Role]
     groups: frozenset[uuid.UUID] | None  # None: too many for the token, the directory has to be asked
+    names_groups: bool  # whether the token says anything about groups; one of somebody in none does not
     is_guest: bool
     sid: str
     login_hint: str
@@ -84,6 +85,7 @@ def read(claims: dict[str, Any]) -> Claims:
         email=email,
         roles=roles,
         groups=_groups(claims),
+        names_groups="groups" in claims,
         is_guest=_is_guest(claims),
         sid=_text(claims.get("sid"), 200),
         login_hint=_text(claims.get("login_hint"), 1000),

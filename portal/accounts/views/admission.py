@@ -14,7 +14,7 @@ from portal.accounts.conf import microsoft
 from portal.accounts.entra.id_token import Claims
 from portal.accounts.graph import DirectoryUnavailable
 from portal.accounts.models import Person
-from portal.accounts.policy import HOUSE_ROLES, has_access
+from portal.accounts.policy import has_access
 from portal.accounts.selectors import person_by_identity
 
 
@@ -37,16 +37,17 @@ def admit(request: HttpRequest, claims: Claims) -> Person:
     def refused(reason: str, template: str, status: int = 403) -> Refused:
         return Refused(reason, f"accounts/{template}.html", status, actor, claims.email)
 
+    known = person_by_identity(claims.tid, claims.oid)
     if claims.is_guest:
         if not microsoft.allow_guests:
             raise refused("The account is a guest of the organization.", "guest")
-        # A guest who is let in gets what projects give; rights over the whole portal need an account of the house.
-        claims = replace(claims, roles=claims.roles - HOUSE_ROLES)
-    known = person_by_identity(claims.tid, claims.oid)
+        # A guest who is let in gets what projects give; a role needs an account of the house, or an exception.
+        if not (known and known.guest_exception):
+            claims = replace(claims, roles=frozenset())
     if known and not known.is_active:
         raise refused("The account is disabled in the portal.", "disabled")
     try:
-        groups = _groups(claims)
+        groups = _groups(claims, known)
     except DirectoryUnavailable as error:
         raise refused("The groups could not be looked up.", "unavailable", 503) from error
     if known is None and not claims.roles and not _are_admitted(groups):
@@ -59,11 +60,16 @@ def admit(request: HttpRequest, claims: Claims) -> Person:
     return person
 
 
-def _groups(claims: Claims) -> frozenset[UUID]:
+def _groups(claims: Claims, known: Person | None) -> frozenset[UUID]:
     """Return the person's groups. Where the token holds too many, the directory has to answer.
 
-    The address in the token is not called (Microsoft's names a retired host); it is made from the object id.
+    It is asked too where the token says nothing of groups although the person is in some here: that may mean none
+    any more, or a registration without the claim. The address in the token is not called (Microsoft's names a retired
+    host); it is made from the object id.
     """
+    if claims.groups is not None and not claims.names_groups and known is not None:
+        is_in_some = known.group_memberships.filter(group__entra_id__isnull=False).exists()
+        return graph.groups_of(claims.oid) if is_in_some else claims.groups
     return graph.groups_of(claims.oid) if claims.groups is None else claims.groups
 
 

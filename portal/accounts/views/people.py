@@ -181,6 +181,26 @@ def end_sessions(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @require(Right.MANAGE_ACCESS)
+def allow_guest(request: HttpRequest, pk: int) -> HttpResponse:
+    """Make an exception for a guest, who may then hold roles."""
+    person = get_object_or_404(Person, pk=pk, is_guest=True)
+    form = ReasonForm(_sent(request))
+    form.fields["reason"].required = True
+    if form.is_valid():
+        try:
+            services.allow_roles_of_guest(
+                person=person, actor=actor_of(request), reason=form.cleaned_data["reason"]
+            )
+        except RuleBroken as refusal:
+            form.add_error(refusal.field, refusal.message)
+        else:
+            return saved(request, reverse("accounts:person", args=[pk]), f"{person} may hold roles")
+    context = {"form": form, "person": person}
+    return _dialog(request, "allow_guest", context, f"Allow roles for {person}", bool(form.errors))
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.MANAGE_ACCESS)
 def link(request: HttpRequest, pk: int) -> HttpResponse:
     """Tie somebody who was made for a credential to an account of the directory."""
     person = get_object_or_404(Person, pk=pk, oid=None)
