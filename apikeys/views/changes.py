@@ -69,7 +69,7 @@ def suspend(request: HttpRequest, key_id: str) -> HttpResponse:
         except RuleBroken as broken:
             form.add_broken_rule(broken)
         else:
-            return saved(request, to=page_of_key(key), toast=f"Key {key.name} suspended")
+            return saved(request, to=page_of_key(key), toast=f"Key {key.name} suspended", refresh=[REGION])
     return render_dialog(
         request,
         "apikeys/suspend_dialog.html",

@@ -75,7 +75,8 @@ def end(request: HttpRequest, key_id: str) -> HttpResponse:
     form = ReasonForm(posted(request))
     if form.is_valid():
         end_overlap(key=key, actor=actor_of(request), reason=form.cleaned_data["reason"])
-        return saved(request, to=page_of_key(key), toast=f"The previous secret of {key.name} has ended")
+        words = f"The previous secret of {key.name} has ended"
+        return saved(request, to=page_of_key(key), toast=words, refresh=[REGION])
     is_live = key.previous_used is not None and now - key.previous_used < LIVE
     return render_dialog(
         request,

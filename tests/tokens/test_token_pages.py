@@ -147,3 +147,15 @@ def test_every_order_pages_through_all_tokens_once(sort: str, cast: Cast, browse
             break
         address = f"/tokens/?sort={sort}&cursor={page.next}"
     assert len(seen) == len(set(seen)) == 54
+
+
+def test_the_navigation_calls_it_my_tokens_for_who_looks_after_no_others(cast: Cast, browse: Browse) -> None:
+    def label(who: Person) -> str:
+        page = browse(who).get("/projects/").content.decode()
+        return "My tokens" if ">My tokens<" in page or "</svg>My tokens" in page else "User tokens"
+
+    assert [label(who) for who in (cast.carol, cast.bob, cast.erin)] == [
+        "My tokens",
+        "User tokens",
+        "User tokens",
+    ]

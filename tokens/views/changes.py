@@ -69,7 +69,9 @@ def suspend(request: HttpRequest, key_id: str) -> HttpResponse:
         except RuleBroken as broken:
             form.add_broken_rule(broken)
         else:
-            return saved(request, to=page_of_token(token), toast=f"Token {token.name} suspended")
+            return saved(
+                request, to=page_of_token(token), toast=f"Token {token.name} suspended", refresh=[REGION]
+            )
     return render_dialog(
         request,
         "tokens/suspend_dialog.html",
