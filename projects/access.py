@@ -61,7 +61,8 @@ def rights_in(person: Person, project: Project) -> Mapping[str, bool]:
     """Return the rights the person has over the whole project, for templates: ``{% if can.set_limits %}``."""
     roles = roles_in(person, project)
     can = {str(right): reach(right, roles) > Reach.OWN for right in Right}
-    return can | {"issue_own_token": reach(Right.ISSUE_TOKEN, roles) > Reach.NONE}
+    issues_own = project.members_issue_tokens and reach(Right.ISSUE_TOKEN, roles) > Reach.NONE
+    return can | {"issue_own_token": can["issue_token"] or issues_own}
 
 
 def projects_with(person: Person, right: Right = Right.SEE_PROJECTS, *, own: bool = False) -> ProjectQuerySet:

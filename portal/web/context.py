@@ -5,8 +5,8 @@ This package knows neither people nor the organization. The settings name the qu
     SHELL = {"organization": "…selectors.current", "rights": "…policy.rights_of", "counts": ("…access.nav_counts",)}
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -20,13 +20,17 @@ from portal.web.views import PREFERENCES
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One entry of the navigation: ``url`` is a URL name, ``right`` what opening it needs, ``key`` its shortcut."""
+    """One entry of the navigation: ``url`` is a URL name, ``right`` what opening it needs, ``key`` its shortcut.
+
+    ``own`` are a right, and the label for those for whom it reaches no further than their own things.
+    """
 
     url: str
     label: str
     icon: str
     key: str
     right: str
+    own: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,14 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
     (
         "Access",
         (
-            Place("tokens:list", "User tokens", "key-round", "t", "see_projects"),
+            Place(
+                "tokens:list",
+                "User tokens",
+                "key-round",
+                "t",
+                "see_projects",
+                own=("revoke_token", "My tokens"),
+            ),
             Place("apikeys:list", "API keys", "key-square", "k", "see_projects"),
         ),
     ),
@@ -77,6 +88,7 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
 # Pages that belong to an entry without sharing its namespace's first page.
 _UNDER = {
     "gateway:refusal": "gateway:refusals",
+    "gateway:explain": "gateway:refusals",
     **dict.fromkeys(
         [
             *(f"roles:{name}" for name in ("table", "policy", "review", "start", "confirm")),
@@ -121,10 +133,15 @@ class Shell:
     @cached_property
     def can(self) -> dict[str, bool]:
         """Right → True, for each right the person has anywhere: ``{% if shell.can.create_project %}``."""
+        return dict.fromkeys(self._reach, True)
+
+    @cached_property
+    def _reach(self) -> dict[str, int]:
+        """Right → how far it goes; 1 is no further than one's own things."""
         if self.person is None:
             return {}
-        rights: Iterable[str] = import_string(settings.SHELL["rights"])(self.person)  # type: ignore[misc]
-        return {str(right): True for right in rights}
+        rights: Mapping[str, int] = import_string(settings.SHELL["rights"])(self.person)  # type: ignore[misc]
+        return {str(right): int(reach) for right, reach in rights.items()}
 
     @cached_property
     def nav(self) -> list[tuple[str, list[Item]]]:
@@ -168,6 +185,9 @@ class Shell:
         is_current = view in _UNDER and _UNDER[view] == place.url
         if view not in _UNDER:
             is_current = view.partition(":")[0] == place.url.partition(":")[0]
+        right, label = place.own
+        if self._reach.get(right) == 1:
+            place = replace(place, label=label)
         return Item(place, reverse(place.url), is_current, self.counts.get(place.url, 0))
 
 
