@@ -1,7 +1,6 @@
 """Ask for a run of the synchronization and watch it; hand over what somebody leaves."""
 
-from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -15,7 +14,7 @@ from portal.accounts.services import person_in_directory
 from portal.directory import services
 from portal.directory.selectors import left_behind, sync_context
 from portal.lib.errors import RuleBroken
-from portal.web.htmx import render_dialog, saved, wants_region
+from portal.web.htmx import render_dialog, saved
 
 
 @require_POST
@@ -23,22 +22,15 @@ from portal.web.htmx import render_dialog, saved, wants_region
 def sync(request: HttpRequest) -> HttpResponse:
     """Ask for a run; the worker takes it within seconds."""
     services.ask_for_run(actor=actor_of(request))
-    if wants_region(request):
-        return _status(request)
-    messages.success(request, "The synchronization begins within seconds")
-    return HttpResponseRedirect(
-        reverse("accounts:people" if can(person_of(request), Right.SEE_PEOPLE) else "organization:settings")
-    )
+    may_see = can(person_of(request), Right.SEE_PEOPLE)
+    page = reverse("accounts:people" if may_see else "organization:settings")
+    return saved(request, page, "The synchronization begins within seconds", refresh=["directory-sync"])
 
 
 @require_GET
 @require(Right.SEE_SETTINGS)
 def status(request: HttpRequest) -> HttpResponse:
     """Show how far the run is."""
-    return _status(request)
-
-
-def _status(request: HttpRequest) -> HttpResponse:
     may_sync = can(person_of(request), Right.RUN_JOBS)
     return render(request, "directory/_sync.html", {**sync_context(), "may_sync": may_sync})
 
