@@ -92,6 +92,8 @@ class Action(models.TextChoices):
     API_KEY_REVOKED = "api_key.revoked", "revoked the API key"
     GATEWAY_REGISTERED = "gateway.registered", "registered the gateway"
     GATEWAY_ROTATED = "gateway.rotated", "gave another secret to the gateway"
+    GATEWAY_SUSPENDED = "gateway.suspended", "suspended the gateway"
+    GATEWAY_RESUMED = "gateway.resumed", "resumed the gateway"
     GATEWAY_REVOKED = "gateway.revoked", "revoked the gateway"
 
 

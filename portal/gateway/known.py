@@ -21,7 +21,7 @@ def gateway(secret: str) -> tuple[str, int] | None:
         configuration.refresh()
         parsed = secrets.parse(secret)
         row = (
-            Gateway.objects.filter(key_id=parsed.key_id, revoked__isnull=True).first()
+            Gateway.objects.filter(key_id=parsed.key_id, revoked__isnull=True, suspended__isnull=True).first()
             if parsed and parsed.kind == "gateway"
             else None
         )

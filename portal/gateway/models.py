@@ -10,6 +10,9 @@ class Gateway(Credential):
     """A registered gateway and its own secret."""
 
     name = models.CharField(max_length=120)
+    suspended = models.DateTimeField(
+        null=True, blank=True, help_text="Since when it is switched off for the time being."
+    )
 
     class Meta:
         db_table = "gateway"

@@ -54,7 +54,7 @@ def rotate_gateway(*, gateway: Gateway, actor: Actor, reason: str = "") -> tuple
     issued = digests.issue("gateway", key_id=gateway.key_id)
     gateway.pepper_id, gateway.digest, gateway.hint = issued.pepper_id, issued.digest, issued.hint
     gateway.save(update_fields=["pepper_id", "digest", "hint"])
-    _publish(gateway, "active")
+    _publish(gateway, "suspended" if gateway.suspended else "active")
     record(
         Action.GATEWAY_ROTATED,
         actor=actor,
@@ -63,6 +63,42 @@ def rotate_gateway(*, gateway: Gateway, actor: Actor, reason: str = "") -> tuple
         comment=reason,
     )
     return gateway, issued.secret
+
+
+def suspend_gateway(*, gateway: Gateway, actor: Actor, reason: str = "") -> Gateway:
+    """Switch the gateway off for the time being; its very next request is refused."""
+    with subjects.denying(), transaction.atomic(durable=True):
+        gateway = _current(gateway)
+        if gateway.suspended is None:
+            gateway.suspended = timezone.now()
+            _switch(gateway, "suspended", Action.GATEWAY_SUSPENDED, actor, reason)
+    return gateway
+
+
+@transaction.atomic(durable=True)
+def resume_gateway(*, gateway: Gateway, actor: Actor, reason: str = "") -> Gateway:
+    """Switch a suspended gateway on again."""
+    gateway = _current(gateway)
+    if gateway.suspended is not None:
+        gateway.suspended = None
+        _switch(gateway, "active", Action.GATEWAY_RESUMED, actor, reason)
+    return gateway
+
+
+def _current(gateway: Gateway) -> Gateway:
+    gateway = Gateway.objects.select_for_update().get(pk=gateway.pk)
+    if gateway.revoked:
+        raise RuleBroken(f"{gateway.name} is revoked. Register a new gateway.")
+    return gateway
+
+
+def _switch(gateway: Gateway, state: str, action: Action, actor: Actor, reason: str) -> None:
+    gateway.save(update_fields=["suspended"])
+    _publish(gateway, state)
+    is_on = gateway.suspended is None
+    record(
+        action, actor=actor, target=target_of(gateway), changes={"is_on": (not is_on, is_on)}, comment=reason
+    )
 
 
 def revoke_gateway(*, gateway: Gateway, actor: Actor, reason: str = "") -> Gateway:

@@ -1,5 +1,7 @@
 """Settings → Gateways: the list, registering one, giving it another secret, revoking it."""
 
+from collections.abc import Callable
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -12,7 +14,13 @@ from portal.accounts.policy import Right
 from portal.credentials.selectors import with_status
 from portal.gateway.forms import ConfirmForm, GatewayFilters, RegisterForm
 from portal.gateway.models import Gateway
-from portal.gateway.services import register_gateway, revoke_gateway, rotate_gateway
+from portal.gateway.services import (
+    register_gateway,
+    resume_gateway,
+    revoke_gateway,
+    rotate_gateway,
+    suspend_gateway,
+)
 from portal.lib.errors import RuleBroken
 from portal.organization.pages import tabs
 from portal.web.forms import posted
@@ -102,6 +110,33 @@ def revoke(request: HttpRequest, key_id: str) -> HttpResponse:
         revoke_gateway(gateway=gateway, actor=actor_of(request), **form.cleaned_data)
         return saved(request, reverse("gateway:list"), f"Gateway {gateway.name} revoked", refresh=[REGION])
     return _confirm(request, "revoke", gateway, form, f"Revoke gateway {gateway.name}?")
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.MANAGE_GATEWAYS)
+def suspend(request: HttpRequest, key_id: str) -> HttpResponse:
+    """Switch a gateway off for the time being."""
+    return _switch(request, key_id, "suspend", suspend_gateway)
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.MANAGE_GATEWAYS)
+def resume(request: HttpRequest, key_id: str) -> HttpResponse:
+    """Switch a gateway on again."""
+    return _switch(request, key_id, "resume", resume_gateway)
+
+
+def _switch(request: HttpRequest, key_id: str, name: str, service: Callable[..., Gateway]) -> HttpResponse:
+    gateway, form = get_object_or_404(Gateway, key_id=key_id), ConfirmForm(posted(request))
+    if form.is_valid():
+        try:
+            service(gateway=gateway, actor=actor_of(request), **form.cleaned_data)
+        except RuleBroken as broken:
+            form.add_broken_rule(broken)
+        else:
+            done = f"Gateway {gateway.name} {'suspended' if name == 'suspend' else 'resumed'}"
+            return saved(request, reverse("gateway:list"), done, refresh=[REGION])
+    return _confirm(request, name, gateway, form, f"{name.title()} gateway {gateway.name}?")
 
 
 def _issued(request: HttpRequest, gateway: Gateway, secret: str, title: str) -> HttpResponse:

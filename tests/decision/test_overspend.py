@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from portal import env
+from portal.decision.decide import Allowed, Refused
 from portal.spend import scopes
 from tests.decision.world import World, cost
 
@@ -103,3 +104,13 @@ def _ask_at_once(world: World) -> list[list[Any]]:
             for pipe in (process.stdin, process.stdout):
                 if pipe:
                     pipe.close()
+
+
+def test_a_limit_of_nothing_on_a_model_switches_it_off_everywhere(world: World) -> None:
+    switch = (scopes.ORGANIZATION, "requests", "month", "large")
+    world.set_limit(switch, 0)
+    for credential in world.credentials:
+        assert isinstance(world.authorize(credential, "large", 1, 1), Refused)
+        assert isinstance(world.authorize(credential, "small", 1, 1), Allowed)
+    world.set_limit(switch, None)
+    assert isinstance(world.authorize(world.credentials[0], "large", 1, 1), Allowed)

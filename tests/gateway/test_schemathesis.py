@@ -53,7 +53,7 @@ def test_every_answer_is_described(scene: Scene, label: str, mode: GenerationMod
 
     @BOUNDED
     @given(OPERATIONS[label].as_strategy(generation_mode=mode), st.integers(0, 15))
-    def answer_is_described(case: schemathesis.Case[Any, Any], real: int) -> None:
+    def answer_is_described(case: schemathesis.Case[Any], real: int) -> None:
         _make_real(case, real, scene, held)
         statuses.add(case.call_and_validate(checks=CHECKS).status_code)
 
@@ -64,7 +64,7 @@ def test_every_answer_is_described(scene: Scene, label: str, mode: GenerationMod
         assert statuses & {400, 401, 403, 422}
 
 
-def _make_real(case: schemathesis.Case[Any, Any], real: int, scene: Scene, held: str) -> None:
+def _make_real(case: schemathesis.Case[Any], real: int, scene: Scene, held: str) -> None:
     """Put in what no generator can guess: the gateway's secret, a credential, a model, a reservation."""
     headers: Any = case.headers
     if real & 1:

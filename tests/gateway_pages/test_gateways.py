@@ -12,10 +12,11 @@ from portal.accounts.models import Person
 from portal.decision.models import Subject
 from portal.gateway import http
 from portal.gateway.models import Gateway
-from portal.gateway.services import register_gateway, revoke_gateway
+from portal.gateway.services import register_gateway, revoke_gateway, rotate_gateway
 from portal.lib import secrets
 from tests import factories
 from tests.factories import Cast
+from tests.gateway.client import Client as Gateways
 
 Browse = Callable[[Person], Client]
 PAGE = "/settings/gateways/"
@@ -122,3 +123,28 @@ def test_a_revoked_gateway_is_refused_from_its_next_request(clean_state: None, b
     assert AuditEntry.objects.get(action="gateway.revoked").comment == "leaked"
     assert alice.post(f"{PAGE}{gateway.key_id}/secret/").status_code == 422
     assert alice.get(f"{PAGE}unknown/revoke/").status_code == 404
+
+
+def test_a_suspended_gateway_is_refused_until_it_is_resumed(clean_state: None, browse: Browse) -> None:
+    cast = factories.cast()
+    gateway, secret = register_gateway(name="gw-west-1", actor=factories.ACTOR)
+    alice = browse(cast.alice)
+
+    def status() -> int:
+        return Gateways(secret).post("usage", {"events": []}).status
+
+    assert status() == 422
+    assert "Suspend gateway" in alice.get(f"{PAGE}{gateway.key_id}/suspend/").content.decode()
+    alice.post(f"{PAGE}{gateway.key_id}/suspend/", {"reason": "it misbehaves"})
+    assert status() == 401
+    assert "Suspended" in alice.get(PAGE).content.decode()
+    gateway, other = rotate_gateway(gateway=gateway, actor=factories.ACTOR)
+    assert Gateways(other).post("usage", {"events": []}).status == 401
+    alice.post(f"{PAGE}{gateway.key_id}/resume/", {"reason": "mended"})
+    assert Gateways(other).post("usage", {"events": []}).status == 422
+    done = AuditEntry.objects.filter(action__in=["gateway.suspended", "gateway.resumed"]).order_by(
+        "seal__seq"
+    )
+    assert [entry.comment for entry in done] == ["it misbehaves", "mended"]
+    revoke_gateway(gateway=gateway, actor=factories.ACTOR)
+    assert alice.post(f"{PAGE}{gateway.key_id}/suspend/", {"reason": "late"}, headers=HTMX).status_code == 422

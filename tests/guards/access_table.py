@@ -111,6 +111,8 @@ gateway:register                -           AO      AO          AO:422
 gateway:rotate                  gateway     AO      AO          AO:200
 gateway:revoke                  gateway     AO      AO          AO
 
+gateway:suspend                 gateway     AO      AO          AO
+gateway:resume                  gateway     AO      AO          AO
 limits:list                     -           AUOGWM  AUO         -
 limits:list?project             project     AUOGWM  AUOGWM      -
 limits:export                   -           AUOGWM  AUO         -
