@@ -61,6 +61,7 @@ def _person(account: Account, actor: Actor) -> Person:
         email=account.email,
         roles=frozenset(APP_ROLES[role] for role in account.roles),
         groups=None,
+        names_groups=False,
         is_guest=False,
         sid="",
         login_hint="",
