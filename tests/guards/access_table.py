@@ -106,13 +106,14 @@ roles:confirm                   grant       A       A           A
 
 gateway:refusals                -           AUOGWM  AUOGWM      -
 gateway:refusal                 refusal     AUOGWM  AUOGWM      -
+gateway:explain                 -           AUOGWM  AUOGWM      -
 gateway:list                    -           AUO     AUO         -
 gateway:register                -           AO      AO          AO:422
 gateway:rotate                  gateway     AO      AO          AO:200
 gateway:revoke                  gateway     AO      AO          AO
-
 gateway:suspend                 gateway     AO      AO          AO
 gateway:resume                  gateway     AO      AO          AO
+
 limits:list                     -           AUOGWM  AUO         -
 limits:list?project             project     AUOGWM  AUOGWM      -
 limits:export                   -           AUOGWM  AUO         -
