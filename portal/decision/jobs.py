@@ -178,10 +178,9 @@ def move_refusals(batch: int = 1000) -> int:
 @transaction.atomic
 def _move_batch(found: list[dict[str, Any]]) -> None:
     # The stream still has the last batch when its mover died between commit and deletion.
-    last = RefusalBatch.objects.filter(pk=1).values_list("counted", flat=True).first() or []
-    counted = {str(decision_id) for decision_id in last}
-    keep_refusals([item for item in found if item["id"] not in counted])
-    RefusalBatch.objects.update_or_create(pk=1, defaults={"counted": [item["id"] for item in found]})
+    last = set(RefusalBatch.objects.filter(pk=1).values_list("counted", flat=True).first() or ())
+    keep_refusals([item for item in found if UUID(item["id"]) not in last])
+    RefusalBatch.objects.update_or_create(pk=1, defaults={"counted": [UUID(item["id"]) for item in found]})
 
 
 @transaction.atomic
