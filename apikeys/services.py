@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apikeys.models import ApiKey
@@ -197,8 +198,8 @@ def resume_api_key(*, key: ApiKey, actor: Actor, reason: str = "") -> ApiKey:
 
 def locked(key: ApiKey) -> ApiKey:
     """Return the key as it is now, and let nobody else change it before the transaction ends."""
-    keys = ApiKey.objects.select_for_update(of=("self",)).select_related("project", "owner", "deputy")
-    return keys.get(pk=key.pk)
+    keys: QuerySet[ApiKey] = ApiKey.objects.select_for_update(of=("self",))
+    return keys.select_related("project", "owner", "deputy").get(pk=key.pk)
 
 
 def publish(key: ApiKey) -> None:
@@ -265,9 +266,9 @@ def refresh_users() -> int:
 
     Memberships write it themselves; this follows what the directory changes: names, addresses and groups.
     """
-    naming = ApiKey.objects.current().filter(names_users=True).order_by("project").distinct("project")
+    naming = ApiKey.objects.current().filter(names_users=True)
     changed = 0
-    for key in naming.select_related("project"):
+    for project in Project.objects.filter(pk__in=naming.values("project")):
         with transaction.atomic():
-            changed += publish_named_users(key.project)
+            changed += publish_named_users(project)
     return changed

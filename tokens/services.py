@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.actions import Action
@@ -222,8 +223,9 @@ def publish(token: UserToken) -> None:
     )
 
 
-def _locking() -> Any:
-    return UserToken.objects.select_for_update(of=("self",)).select_related("project", "person")
+def _locking() -> QuerySet[UserToken]:
+    locking: QuerySet[UserToken] = UserToken.objects.select_for_update(of=("self",))
+    return locking.select_related("project", "person")
 
 
 def _locked(token: UserToken) -> UserToken:

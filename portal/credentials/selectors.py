@@ -67,7 +67,8 @@ def with_text(credentials: QuerySet[M], text: str, also: Q | None = None) -> Que
     Each part is answered by an index of its own.
     """
     found = Q(name__istartswith=text) | Q(key_id=text) | Q(last_four_shown=text)
-    return credentials.alias(last_four_shown=Right("hint", 4)).filter(found | also if also else found)
+    known: QuerySet[M] = credentials.alias(last_four_shown=Right("hint", 4))  # type: ignore[assignment]
+    return known.filter(found | also if also else found)
 
 
 def unused_since(credentials: QuerySet[M], moment: datetime) -> QuerySet[M]:

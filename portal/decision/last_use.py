@@ -8,6 +8,7 @@ rotation.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -46,7 +47,7 @@ def read(fields: Mapping[bytes, bytes]) -> list[Use]:
 
 def write(uses: list[Use]) -> None:
     """Write the uses, one statement for each table; an older one never replaces a later one."""
-    columns = [
+    columns: list[Any] = [
         [use.key_id for use in uses],
         [use.at for use in uses],
         [use.gateway[:12] for use in uses],
@@ -56,8 +57,13 @@ def write(uses: list[Use]) -> None:
     ]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_GATEWAYS, columns[:2])
-        cursor.execute(_TOKENS, columns[:4])
-        cursor.execute(_KEYS, columns)
+        # Lists are sorted by last use: the projects are queued to be brought up to date there.
+        for update, values in ((_TOKENS, columns[:4]), (_KEYS, columns)):
+            cursor.execute(
+                f"WITH used AS ({update} RETURNING t.project_id)"  # noqa: S608  fixed texts
+                " INSERT INTO spend_touched (project) SELECT DISTINCT project_id FROM used",
+                values,
+            )
 
 
 def _address(text: str) -> str:

@@ -15,12 +15,13 @@ from django.utils import timezone
 
 from apikeys.models import ApiKey
 from apikeys.rotation import end_overlap, rotate_api_key
-from apikeys.services import issue_api_key, revoke_api_key
+from apikeys.services import issue_api_key, refresh_users, revoke_api_key
 from audit.models import AuditEntry
 from portal.accounts.models import Person
 from portal.decision import decide, jobs
 from portal.gateway.services import register_gateway
 from portal.lib.errors import RuleBroken
+from projects.services import add_member, remove_member
 from tests import factories
 from tests.factories import Cast
 
@@ -39,8 +40,8 @@ class Asking:
     def answer(self, secret: str, **fields: Any) -> str:
         """Return ``allow`` or the code of the refusal."""
         self.number += 1
-        fields = {"model": "gpt-5-mini", "input_tokens": 1, "max_output_tokens": 1} | fields
-        call = decide.Call(credential=secret, request_id=f"r-{self.number}", **fields)
+        usual: dict[str, Any] = {"model": "gpt-5-mini", "input_tokens": 1, "max_output_tokens": 1}
+        call = decide.Call(credential=secret, request_id=f"r-{self.number}", **usual | fields)
         found = decide.authorize(self.secret, call)
         return found.code if isinstance(found, decide.Refused) else "allow"
 
@@ -162,3 +163,33 @@ def test_the_command_prints_the_new_secret_once(cast: Cast, ask: Callable[..., s
     assert answer.keys() == {"id", "secret", "expires_at"}
     assert answer["id"] == key.key_id
     assert (ask(old), ask(answer["secret"])) == ("credential_unknown", "allow")
+
+
+def test_an_address_list_refuses_what_is_elsewhere_or_cannot_be_told(
+    cast: Cast, ask: Callable[..., str]
+) -> None:
+    _, secret = key_in(cast, networks=["10.20.0.0/16"])
+    assert ask(secret, client_ip="10.20.3.4") == "allow"
+    assert ask(secret, client_ip="::ffff:10.20.3.4") == "allow"
+    for address in ("10.21.0.1", "unknown", None):
+        assert ask(secret, client_ip=address) == "address_not_allowed", address
+
+
+def test_a_trusted_key_names_people_of_its_project_alone(cast: Cast, ask: Callable[..., str]) -> None:
+    _, secret = key_in(cast, names_users=True)
+    assert ask(secret, user="Carol@Northgate.example") == "allow"
+    assert ask(secret, user="dave@northgate.example") == "not_a_member"
+    add_member(project=cast.triage, person=cast.dave, actor=factories.ACTOR)
+    assert ask(secret, user="dave@northgate.example") == "allow"
+    remove_member(project=cast.triage, person=cast.carol, actor=factories.ACTOR)
+    assert ask(secret, user="carol@northgate.example") == "not_a_member"
+
+
+def test_a_person_renamed_by_the_directory_is_named_by_the_new_address(
+    cast: Cast, ask: Callable[..., str]
+) -> None:
+    _, secret = key_in(cast, names_users=True)
+    Person.objects.filter(pk=cast.carol.pk).update(email="carol.new@northgate.example")
+    assert (refresh_users(), refresh_users()) == (1, 0)
+    assert ask(secret, user="carol.new@northgate.example") == "allow"
+    assert ask(secret, user="carol@northgate.example") == "not_a_member"
