@@ -217,6 +217,7 @@ class Refusal(models.Model):
         indexes = [
             models.Index(fields=["-occurred", "-decision_id"], name="refusal_occurred_idx"),
             models.Index(fields=["project", "-occurred"], name="refusal_project_idx"),
+            models.Index(fields=["credential", "-occurred"], name="refusal_credential_idx"),
         ]
 
 
