@@ -225,7 +225,7 @@ def test_a_threshold_is_reported_once_and_drift_is_found_and_repaired(scene: Sce
     assert len(check.reconcile()["counters"]) == 1
     assert [difference.counter for difference in check.check_limits(ACTOR).drift] == [key]
     assert check.reconcile() == {"counters": [], "reserved": [], "roll_ups": []}
-    scene.client.post("authorize", scene.call())
+    scene.client.post("authorize", scene.call("another"))
     valkey.command("DEL", "x")
     assert len(check.reconcile()["reserved"]) == 1
     rebuild.rebuild("a test")
