@@ -5,20 +5,24 @@ import selectors
 import socket
 import sys
 import time
-import uuid
 from typing import cast
+
+from portal.lib.uuid7 import uuid7
 
 
 def run(
-    port: int, path: str, headers: str, body: dict[str, object], connections: int, seconds: float
+    port: int,
+    path: str,
+    headers: str,
+    body: dict[str, object],
+    connections: int,
+    seconds: float,
+    adds_id: bool = True,
 ) -> float:
     """Return answers a second; raise when one is not 200."""
-    tag, count = uuid.uuid4().hex, 0
 
     def request() -> bytes:
-        nonlocal count
-        count += 1
-        raw = json.dumps({**body, "request_id": f"{tag}-{count}"})
+        raw = json.dumps({**body, "request_id": str(uuid7())} if adds_id else body)
         return (
             f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{headers}"
             f"Content-Length: {len(raw)}\r\n\r\n{raw}"

@@ -33,8 +33,8 @@ def forward(raw: bytes) -> bytes:
     """Send the call on with arguments that are known beforehand; return a constant, or what was refused."""
     if not _arguments:
         _arguments.extend(_prepare())
-    start = raw.rindex(b'"request_id": "') + 15
-    request = raw[start : raw.index(b'"', start)].decode()
+    start = raw.rfind(b'"request_id": "') + 15
+    request = raw[start : raw.index(b'"', start)].decode() if start > 15 else str(uuid7())
     answer = [b"rebuild"]
     while answer[0] == b"rebuild":
         answer = valkey.call("authorize", *_arguments[0], f"r:bench:{request}", request, *_arguments[1])
