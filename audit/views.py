@@ -28,6 +28,7 @@ from portal.web.csv import csv_response
 from portal.web.htmx import render_page_or_region, wants_region
 from portal.web.tables import address
 from projects.access import projects_with
+from projects.selectors import choices
 
 # fmt: off
 HEADS = (
@@ -40,8 +41,8 @@ HEADS = (
 
 def _filters(request: HttpRequest) -> EntryFilters:
     person = person_of(request)
-    projects = projects_with(person, Right.SEE_AUDIT).order_by("name").values_list("pk", "name")
-    return EntryFilters(request.GET, actors=actors_visible_to(person), projects=list(projects))
+    projects = choices(projects_with(person, Right.SEE_AUDIT), request.GET.get("project", ""))
+    return EntryFilters(request.GET, actors=actors_visible_to(person), projects=projects)
 
 
 def _reader() -> Reader:

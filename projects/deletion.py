@@ -11,6 +11,7 @@ from portal.decision.services import set_limit
 from portal.lib.errors import RuleBroken
 from portal.spend import scopes
 from portal.spend.models import LedgerRow, Limit, Refusal, Rollup
+from projects import standing
 from projects.models import Project
 from projects.services import label_of, publish, target_of
 
@@ -69,4 +70,5 @@ def delete_project(*, project: Project, actor: Actor, reason: str = "") -> None:
             changes={"code": (project.code, None), "name": (project.name, None)},
             comment=reason,
         )
+        standing.forget([project.pk])
         project.delete()

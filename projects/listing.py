@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 
 from portal.spend.selectors import Calendar
 from projects.models import Membership, Project, ProjectQuerySet, ProjectStanding
 from projects.selectors import ProjectRow, project_rows
+from projects.standing import totals
 
 NEAR, FULL = 800, 1000
 """Per mille of a spend limit: from where on a project is near it, and from where on it is blocked."""
@@ -37,23 +38,23 @@ def standings(projects: ProjectQuerySet) -> QuerySet[ProjectStanding]:
     return found.filter(project__in=projects) if projects.query.where else found
 
 
-def figures(rows: QuerySet[ProjectStanding]) -> Figures:
-    """Return the figures of all the rows together, in one query."""
-    active = Q(project__state=Project.State.ACTIVE)
-    found = rows.select_related(None).aggregate(
-        total=Count("pk"),
-        archived=Count("pk", filter=Q(project__state=Project.State.ARCHIVED)),
-        active=Count("pk", filter=active),
-        near=Count("pk", filter=active & Q(share__gte=NEAR, share__lt=FULL)),
-        blocked=Count("pk", filter=active & Q(share__gte=FULL)),
-        today=Sum("today"),
-        month=Sum("month"),
-        day_limits=Sum("day_limit", filter=active),
-        month_limits=Sum("month_limit", filter=active),
-        without_limit=Count("pk", filter=active & Q(share__lt=0)),
-        tokens=Sum("tokens"),
+def figures(rows: QuerySet[ProjectStanding], *, is_all: bool = False) -> Figures:
+    """Return the figures of all the rows together; `is_all` says that these are all projects there are."""
+    by_state = totals(None if is_all else rows)
+    active, every = by_state[Project.State.ACTIVE], by_state.values()
+    return Figures(
+        total=sum(each.projects for each in every),
+        archived=by_state[Project.State.ARCHIVED].projects,
+        active=active.projects,
+        near=active.near,
+        blocked=active.blocked,
+        today=sum(each.today for each in every),
+        month=sum(each.month for each in every),
+        day_limits=active.day_limits,
+        month_limits=active.month_limits,
+        without_limit=active.without_limit,
+        tokens=sum(each.tokens for each in every),
     )
-    return Figures(**{name: int(value or 0) for name, value in found.items()})
 
 
 def matching(

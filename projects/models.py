@@ -67,6 +67,7 @@ class ProjectStanding(models.Model):
     project = models.OneToOneField(
         Project, on_delete=models.CASCADE, primary_key=True, related_name="standing"
     )
+    state = models.CharField(max_length=8, default="active", db_default="active")
     day = models.DateField(help_text="The local day that `today` means.")
     today = Total()
     month = Total()
@@ -75,6 +76,10 @@ class ProjectStanding(models.Model):
     share = models.IntegerField(help_text="Per mille used of the fullest spend limit; -1 without one.")
     tokens = models.IntegerField(help_text="User tokens that work.")
     keys = models.IntegerField(help_text="API keys that work.")
+    tokens_used = models.IntegerField(default=0, db_default=0, help_text="Today.")
+    tokens_ending = models.IntegerField(default=0, db_default=0, help_text="Within a week.")
+    keys_used = models.IntegerField(default=0, db_default=0, help_text="Today.")
+    keys_ending = models.IntegerField(default=0, db_default=0, help_text="Within a week.")
     last_used = models.DateTimeField(help_text="The beginning of 1970: never.")
     group_name = models.CharField(max_length=120)
     owner_name = models.CharField(max_length=200, help_text="The first owner.")
@@ -93,6 +98,29 @@ class ProjectStanding(models.Model):
             models.Index(fields=["owner_name", "project"], name="project_standing_owner_idx"),
             models.Index(fields=["stale_from"], name="project_standing_stale_idx"),
         ]
+
+
+class ProjectTotal(models.Model):
+    """The standings of all projects of one state, added up; kept by `projects.standing`."""
+
+    state = models.CharField(max_length=8, primary_key=True)
+    projects = models.BigIntegerField()
+    near = models.BigIntegerField()
+    blocked = models.BigIntegerField()
+    without_limit = models.BigIntegerField()
+    today = Total()
+    month = Total()
+    tokens = models.BigIntegerField()
+    keys = models.BigIntegerField()
+    day_limits = Total()
+    month_limits = Total()
+    tokens_used = models.BigIntegerField()
+    tokens_ending = models.BigIntegerField()
+    keys_used = models.BigIntegerField()
+    keys_ending = models.BigIntegerField()
+
+    class Meta:
+        db_table = "project_total"
 
 
 class Membership(models.Model):

@@ -230,3 +230,14 @@ def month_of(scope_key: str, calendar: Calendar) -> Forecast:
     begin = min(calendar.first, calendar.today - timedelta(days=HISTORY))
     days = selectors.spend_by_day(scope_key, begin, calendar.today + timedelta(days=1))
     return forecast(days, calendar.today, calendar.day_per_mille, calendar.days_left)
+
+
+MOST_CHOICES = 100
+
+
+def choices(projects: ProjectQuerySet, chosen: str = "") -> list[tuple[int, str]]:
+    """Return what a filter offers of the projects, by name: the first hundred, and the one that is chosen."""
+    found = list(projects.order_by("name", "pk").values_list("pk", "name")[:MOST_CHOICES])
+    if chosen.isdigit() and len(chosen) < 16 and int(chosen) not in dict(found):
+        found += projects.filter(pk=int(chosen)).values_list("pk", "name")
+    return found

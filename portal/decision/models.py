@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from portal.spend.models import Total
+
 
 class Subject(models.Model):
     """One fact sheet of the decision, as the areas last wrote it.
@@ -44,6 +46,10 @@ class Rebuild(models.Model):
     lost_reservations = models.BigIntegerField(
         default=0, db_default=0, help_text="Open at the loss and known no more."
     )
+    lost_calls = models.BigIntegerField(
+        default=0, db_default=0, help_text="Reserved before it, reported after it."
+    )
+    lost_spend = Total(default=0, db_default=0, help_text="What these calls had reserved.")
 
     class Meta:
         db_table = "decision_rebuild"

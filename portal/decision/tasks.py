@@ -4,6 +4,7 @@ from celery import shared_task
 
 from audit.actors import Actor
 from portal.decision import check, foresight, health, jobs, publish
+from portal.decision.lost import count_lost
 
 
 @shared_task(name="decision.move_usage")
@@ -34,6 +35,7 @@ def drain_outbox() -> None:
 def check_limits() -> None:
     """Every minute: counters, roll-ups and limits against each other."""
     check.check_limits(Actor.job("check_limits"))
+    count_lost()
     health.note_check()
 
 

@@ -17,6 +17,7 @@ from portal.spend.models import Refusal
 from portal.web.htmx import render_page_or_region, wants_region
 from portal.web.pagination import Page, page_of
 from projects.access import projects_with
+from projects.selectors import choices
 
 REGION = "refusal-table"
 
@@ -27,9 +28,9 @@ def refusal_list(request: HttpRequest) -> HttpResponse:
     """Show the refused requests the person may see, newest first, and the reasons of the last 24 hours."""
     person, zone, now = person_of(request), current_organization().zone, timezone.now()
     visible = refusals.refusals_visible_to(person)
-    projects = projects_with(person, Right.SEE_REFUSALS, own=True).order_by("name").values_list("pk", "name")
+    projects = choices(projects_with(person, Right.SEE_REFUSALS, own=True), request.GET.get("project", ""))
     filters = RefusalFilters(request.GET)
-    filters.offer(list(projects), refusals.choices_of(refusals.in_period(visible, filters.wanted(now, zone))))
+    filters.offer(projects, refusals.choices_of(refusals.in_period(visible, filters.wanted(now, zone))))
     found = refusals.matching(visible, filters.wanted(now, zone))
     page: Page[Refusal] = page_of(
         found, order=("-occurred", "-decision_id"), cursor=request.GET.get("cursor", "")

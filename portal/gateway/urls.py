@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from portal.gateway import refusals_views, views
+from portal.gateway import explain, refusals_views, views
 
 app_name = "gateway"
 urlpatterns = [
     path("refusals/", refusals_views.refusal_list, name="refusals"),
+    path("refusals/explain/", explain.explain, name="explain"),
     path("refusals/<uuid:decision_id>/", refusals_views.refusal, name="refusal"),
     path("settings/gateways/", views.gateway_list, name="list"),
     path("settings/gateways/register/", views.register, name="register"),

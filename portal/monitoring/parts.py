@@ -11,7 +11,6 @@ from django.db import DatabaseError, InterfaceError
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from apikeys.access import keys_visible_to
 from portal.lib.errors import Unavailable
 from portal.monitoring import selectors
 from portal.monitoring.access import Sight
@@ -35,7 +34,7 @@ from portal.web.charts import Chart, Minute, Outlook, month_chart, requests_char
 from projects import standing
 from projects.models import Project, ProjectStanding
 from projects.selectors import ProjectRow, project_rows
-from tokens.access import tokens_visible_to
+from projects.standing import Totals, totals
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +96,8 @@ class Figures:
         return calendar(self.organization.zone)
 
     @cached_property
-    def standing(self) -> selectors.Projects:
-        return selectors.projects_as_they_stand(self.sight.standings)
+    def totals(self) -> dict[str, Totals]:
+        return totals(None if self.sight.is_all else self.sight.standings)
 
     def rows(self, standings: QuerySet[ProjectStanding]) -> list[ProjectRow]:
         """Return the projects of the standings, in their order."""
@@ -144,24 +143,34 @@ class Figures:
             for row in fullest
         ]
         found, number = selectors.near_limits(subjects, self.calendar, NEAR)
-        return found, number + max(0, self.standing.full - len(fullest))
+        in_sight = [self.totals[state] for state in (Project.State.ACTIVE, Project.State.PAUSED)]
+        full = sum(each.near + each.blocked for each in in_sight)
+        return found, number + max(0, full - len(fullest))
 
     def tiles(self) -> dict[str, Any]:
         """Spend today and this month, projects, user tokens and API keys."""
         day_limit, month_limit = self.limits
-        stand, person = self.standing, self.sight.person
+        active, every = self.totals[Project.State.ACTIVE], self.totals.values()
         return {
             "today": self.month.spent[-1],
             "month": self.month.month,
             "expected": self.month.total,
             "day_limit": day_limit,
             "month_limit": month_limit,
-            "active": stand.active,
-            "projects": stand.number,
-            "near": stand.near,
-            "blocked": stand.blocked,
-            "tokens": selectors.credentials(tokens_visible_to(person), stand.tokens, self.calendar),
-            "keys": selectors.credentials(keys_visible_to(person), stand.keys, self.calendar),
+            "active": active.projects,
+            "projects": active.projects + self.totals[Project.State.PAUSED].projects,
+            "near": active.near,
+            "blocked": active.blocked,
+            "tokens": selectors.Credentials(
+                sum(each.tokens for each in every),
+                sum(each.tokens_used for each in every),
+                sum(each.tokens_ending for each in every),
+            ),
+            "keys": selectors.Credentials(
+                sum(each.keys for each in every),
+                sum(each.keys_used for each in every),
+                sum(each.keys_ending for each in every),
+            ),
         }
 
     def burn(self) -> dict[str, Any]:

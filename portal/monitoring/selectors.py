@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.db.models import Count, Min, Q, Sum
 from django.db.models.functions import TruncMinute
 from django.utils import timezone
 
@@ -20,7 +20,6 @@ from portal.spend import inbox
 from portal.spend.forecast import HISTORY, forecast
 from portal.spend.models import Refusal
 from portal.spend.selectors import Calendar, limits_on, spend_by_day_of_each, today_and_month
-from projects.models import Project, ProjectStanding
 
 MINUTES = 60
 _LOST_WITHIN = timedelta(days=30)
@@ -182,56 +181,6 @@ class Credentials:
     ending: int
 
 
-def credentials(visible: QuerySet[Any], active: int, calendar: Calendar) -> Credentials:
-    """Count the credentials of a kind of which ``active`` work, by what is indexed: last use and expiry."""
-    now = calendar.now
-    began = to_datetime(midnight(calendar.today, calendar.zone))
-    works = visible.order_by().filter(revoked__isnull=True, suspended__isnull=True)
-    used = works.filter(last_used__gte=began).exclude(expires__lte=now)
-    ending = works.filter(expires__gt=now, expires__lt=now + timedelta(days=7))
-    return Credentials(active, used.count(), ending.count())
-
-
-@dataclass(frozen=True, slots=True)
-class Projects:
-    """How the projects in sight stand, the archived ones left out."""
-
-    number: int
-    active: int
-    near: int
-    blocked: int
-    full: int  # 80 % or more of a spend limit used, paused ones too
-    tokens: int
-    keys: int
-
-
-def projects_as_they_stand(standings: QuerySet[ProjectStanding]) -> Projects:
-    """Count them, in one query over the standings."""
-    is_active = Q(project__state=Project.State.ACTIVE)
-
-    counts = (
-        standings.exclude(project__state=Project.State.ARCHIVED)
-        .order_by()
-        .aggregate(
-            number=Count("pk"),
-            active=Count("pk", filter=is_active),
-            near=Count("pk", filter=is_active & Q(share__gte=800, share__lt=1000)),
-            blocked=Count("pk", filter=is_active & Q(share__gte=1000)),
-            full=Count("pk", filter=Q(share__gte=800)),
-        )
-    )
-    held = standings.order_by().aggregate(tokens=Sum("tokens"), keys=Sum("keys"))
-    return Projects(
-        counts["number"],
-        counts["active"],
-        counts["near"],
-        counts["blocked"],
-        counts["full"],
-        held["tokens"] or 0,
-        held["keys"] or 0,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Lost:
     """Calls whose reservation was forgotten in a rebuild, and what they held, in nano-units."""
@@ -304,14 +253,8 @@ def _last_usage() -> tuple[datetime | None, str]:
 
 
 def _lost(since: datetime) -> Lost:
-    """Add up what was reserved before a rebuild and reported after it: at most that much can be overspent."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*), coalesce(sum(l.reserved), 0) FROM"
-            " (SELECT finished FROM decision_rebuild WHERE finished >= %(since)s ORDER BY id DESC LIMIT 100) AS r"
-            " JOIN ledger AS l ON l.moment < r.finished AND l.moment >= r.finished - interval '2 hours'"
-            " AND l.arrived >= r.finished AND l.reserved IS NOT NULL AND l.kind = 'settle'",
-            {"since": since},
-        )
-        calls, reserved = cursor.fetchone()
-    return Lost(calls, int(reserved))
+    """Add up what the rebuilds forgot: at most that much can be overspent."""
+    found = Rebuild.objects.filter(finished__gte=since).aggregate(
+        calls=Sum("lost_calls"), spend=Sum("lost_spend")
+    )
+    return Lost(found["calls"] or 0, int(found["spend"] or 0))

@@ -32,6 +32,7 @@ from projects.models import ProjectStanding
 from projects.pages import clock
 from projects.services import create_project
 
+MOST_COUNTED = 10_000
 COLUMNS = (
     Column("name", "Project", order=("project__name", "pk")),
     Column("group", "Group, owner", order=("group_name", "owner_name", "pk"), css="p3"),
@@ -62,15 +63,23 @@ def found_by(filters: ProjectFilters, rows: QuerySet[ProjectStanding]) -> QueryS
     return matching(rows, text=filters.value("q"), **{name: filters.value(name) for name in names})
 
 
+def _counted(number: int, *, exact: bool) -> str:
+    """Say how many there are; beyond some thousand nobody waits for an exact number."""
+    if number > MOST_COUNTED and not exact:
+        return f"More than {MOST_COUNTED:,} projects"
+    return f"{number:,} project{'' if number == 1 else 's'}"
+
+
 @require_GET
 @require(Right.SEE_PROJECTS)
 def project_list(request: HttpRequest) -> HttpResponse:
     """Show the projects the person may see."""
     standing.catch_up()
-    rows, filters = standings(projects_with(person_of(request))), filters_of(request, request.GET)
+    visible = projects_with(person_of(request))
+    rows, filters = standings(visible), filters_of(request, request.GET)
     table, found = sorting(COLUMNS, request.GET, default="-month"), found_by(filters, rows)
-    above = figures(rows)
-    number = found.count() if filters.is_active else above.total - above.archived
+    above = figures(rows, is_all=not visible.query.where)
+    number = found[: MOST_COUNTED + 1].count() if filters.is_active else above.total - above.archived
     page: Page[ProjectStanding] = page_of(found, order=table.order, cursor=request.GET.get("cursor", ""))
     context = {
         "filters": filters,
@@ -78,7 +87,7 @@ def project_list(request: HttpRequest) -> HttpResponse:
         "page": Page(shown(page.rows, clock()), page.next, page.previous),
         "summary": f"Sorted by {by_time(table.words)}",
         "region": "project-table",
-        "count": f"{number:,} project{'' if number == 1 else 's'}",
+        "count": _counted(number, exact=not filters.is_active),
         "number": number,
         "figures": above,
         "bulk_changes": bulk_changes_of(person_of(request)),

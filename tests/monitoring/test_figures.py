@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from groups.services import label_of as group_label
 from portal.accounts.models import Person
+from portal.decision.lost import count_lost
 from portal.decision.models import Rebuild
 from portal.decision.services import set_limit
 from portal.lib.money import to_nano
@@ -158,6 +159,7 @@ def test_reservations_that_a_rebuild_forgot_are_counted_as_lost(cast: Cast, brow
     factories.usage(cast.triage, "1", moment=before, arrived=before, reserved=to_nano("1.5"), is_moved=True)
     factories.usage(cast.triage, "1", moment=after, arrived=after, reserved=to_nano("1.5"), is_moved=True)
     factories.usage(cast.triage, "1", moment=before, arrived=after, is_moved=True)
+    count_lost()
     health = figures(browse(cast.alice), "health")["health"]
     assert (health.lost.calls, health.lost.reserved) == (1, to_nano("1.5"))
     assert health.rebuilds == 1
