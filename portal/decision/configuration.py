@@ -31,6 +31,10 @@ class Configuration:
     aliases: dict[str, str]
     prices: dict[str, list[ModelPrice]]  # by model, oldest first
     by_id: dict[int, ModelPrice]
+    failure: tuple[str, int] = (
+        "closed",
+        0,
+    )  # what gateways do while nobody decides, up to so many nano-units
 
     def model(self, name: str) -> str:
         """Return the name in the price book for a gateway's name of a model."""
@@ -64,6 +68,7 @@ def parse(version: int, text: str) -> Configuration:
         data["aliases"],
         prices,
         {price.id: price for versions in prices.values() for price in versions},
+        (data["failure"][0], data["failure"][1]) if "failure" in data else ("closed", 0),
     )
 
 
@@ -109,6 +114,12 @@ def refresh() -> None:
     held = _current
     if version is not None and (held is None or held.version < version):
         _current = of_record()
+
+
+def failure() -> tuple[str, int]:
+    """Return the failure policy as this process last heard of it; it asks nobody."""
+    held = _current
+    return held.failure if held else ("closed", 0)
 
 
 def forget() -> None:

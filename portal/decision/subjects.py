@@ -183,6 +183,7 @@ def put_configuration() -> None:
         "zone": organization.zone,
         "currency": organization.currency,
         "organization": organization.name,
+        "failure": [organization.failure_policy, organization.failure_amount],
         "aliases": dict(ModelAlias.objects.values_list("alias", "model")),
         "prices": prices,
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
+from portal.decision import configuration
 from portal.decision.decide import Allowed, Described, Explanation, Refused, Row, Standing
 from portal.lib import secrets
 from portal.lib.money import decimal_string
@@ -50,8 +51,16 @@ def limit(row: Row, credential: str) -> dict[str, Any]:
     }
 
 
+def failure_policy() -> dict[str, str]:
+    """What the gateway is to do with calls while nobody can decide; it remembers what it received last."""
+    mode, amount = configuration.failure()
+    return {"mode": mode, "amount": decimal_string(amount)}
+
+
 @lru_cache(maxsize=4096)
-def _template(described: Described, is_api_key: bool) -> tuple[str, tuple[tuple[bool, int], ...]]:
+def _template(
+    described: Described, is_api_key: bool, failure: tuple[str, int]
+) -> tuple[str, tuple[tuple[bool, int], ...]]:
     """Return the answer with a place for each text that changes, and of each limit: is it money, and its amount."""
     credential = secrets.API_KEY if is_api_key else secrets.USER_TOKEN
     document: dict[str, Any] = {
@@ -71,6 +80,7 @@ def _template(described: Described, is_api_key: bool) -> tuple[str, tuple[tuple[
             }
             for row in described.limits
         ],
+        "failure_policy": {"mode": failure[0], "amount": decimal_string(failure[1])},
     }
     text = encode(document).decode().replace("%", "%%")
     text = text.replace(f'["{_PLACE}"]', "%s").replace(_PLACE, "%s")
@@ -82,7 +92,7 @@ def allowed_json(answer: Allowed, credential: str) -> bytes:
     rows = answer.rows
     if not isinstance(rows, Standing):
         return encode(allowed(answer, credential))
-    text, limits = _template(rows.described, credential.startswith(secrets.API_KEY))
+    text, limits = _template(rows.described, credential.startswith(secrets.API_KEY), configuration.failure())
     values = [
         answer.reservation_id,
         rfc3339(answer.expires // 1000),
@@ -110,6 +120,7 @@ def allowed(answer: Allowed, credential: str) -> dict[str, Any]:
         "user": answer.user,
         "credential_id": answer.credential,
         "limits": [limit(row, credential) for row in answer.rows],
+        "failure_policy": failure_policy(),
     }
 
 

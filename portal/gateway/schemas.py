@@ -138,6 +138,17 @@ SCHEMAS: dict[str, Schema] = {
             "user": {"type": "string", "description": "The person or service, for display."},
             "credential_id": {"type": "string"},
             "limits": {"type": "array", "items": ref("Limit")},
+            "failure_policy": ref("FailurePolicy"),
+        },
+    ),
+    "FailurePolicy": _object(
+        ("mode", "amount"),
+        {
+            "mode": {"enum": ["closed", "open"], "description": "What to do while the portal cannot decide."},
+            "amount": {
+                **ref("Money"),
+                "description": "open: admit calls that cost no more than this together.",
+            },
         },
     ),
     "UsageEvent": _object(

@@ -160,6 +160,51 @@ def add_estimates(entries: Sequence[Entry]) -> list[Stored]:
     return _insert([entry for entry in ordered if entry.id in written])
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What one call comes to, its corrections included."""
+
+    calls: int
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    spend: int
+
+
+def lock_call(entry_id: UUID, moment: datetime) -> tuple[Entry, Totals] | None:
+    """Return a settled row and what its call comes to; both stay so until the transaction ends."""
+    entry = _find(entry_id, moment)
+    if entry is None or entry.kind != "settle":
+        return None
+    names = [field.name for field in fields(Totals)]
+    of_call = "moment = %(moment)s AND (id = %(id)s OR (refers_to = %(id)s AND kind = 'correction'))"
+    rows = " UNION ALL ".join(
+        f"SELECT {_LIST} FROM {table} WHERE {of_call}"  # noqa: S608  fixed names
+        for table in ("ledger", "usage_inbox")
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM usage_key WHERE gateway = %s AND request_id = %s FOR UPDATE",
+            [entry.gateway, entry.request_id],
+        )
+        cursor.execute(
+            f"SELECT {', '.join(f'sum({name})' for name in names)} FROM ({rows}) AS of_call",  # noqa: S608  fixed names
+            {"id": entry_id, "moment": moment},
+        )
+        return entry, Totals(*map(int, cursor.fetchone()))
+
+
+def add_correction(entry: Entry, difference: Totals, *, arrived: datetime) -> Stored:
+    """Commit a further row that changes what a settled call comes to, and names the row it corrects."""
+    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    changed = {field.name: getattr(difference, field.name) for field in fields(difference)}
+    named = {"id": uuid7(), "kind": "correction", "refers_to": entry.id, "arrived": arrived}
+    (stored,) = _insert([Entry(**{**values, **changed, **named})])
+    return stored
+
+
 def known(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     """Return those (gateway, request id) that have been settled."""
     if not keys:

@@ -48,6 +48,9 @@ class Machine(RuleBasedStateMachine):
     def who(self, number: int) -> Credential:
         return self.world.credentials[number]
 
+    def is_too_old(self, held: Held) -> bool:
+        return held.moment < self.world.now - 35 * 86_400_000
+
     # Calls
 
     @rule(target=calls, number=WHO, model=MODELS, tokens=st.tuples(TOKENS, TOKENS))
@@ -111,16 +114,24 @@ class Machine(RuleBasedStateMachine):
         other: dict[str, Any] = {} if by == "id" else {"reservation_id": None}
         was = held.is_booked
         report = self.world.settle(held, *tokens, **other)
+        if was != "settle" and self.is_too_old(held):
+            assert [rejected.code for rejected in report.rejected] == ["too_old"]
+            return
         assert (report.accepted, report.duplicates) == ((0, 1) if was == "settle" else (1, 0)), report
 
     @rule(held=calls, number=st.integers(2, 4))
     def settle_many_times_in_one_batch(self, held: Held, number: int) -> None:
-        if held.state == "refused" or held.is_booked:
+        if held.state == "refused" or held.is_booked or self.is_too_old(held):
             return
         events = [self.world.event(held, 3, 4, index) for index in range(number)]
         report = usage.record(self.world.gateway, events, self.world.now)
         assert (report.accepted, report.duplicates) == (1, number - 1)
         self.world.book(held, 3, 4)
+
+    @rule(held=calls, used=st.none() | st.tuples(TOKENS, TOKENS))
+    def correct(self, held: Held, used: tuple[int, int] | None) -> None:
+        if held.state != "refused" and held.is_booked == "settle":
+            self.world.correct(held, used)
 
     @rule(number=WHO, model=MODELS, used=st.tuples(TOKENS, TOKENS), hours=st.integers(0, 60))
     def use_without_reservation(self, number: int, model: str, used: tuple[int, int], hours: int) -> None:

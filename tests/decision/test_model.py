@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from datetime import timedelta
 
 import pytest
@@ -39,7 +40,8 @@ class ThreeWays(Machine):
     )
     def step_to_the_end_of(self, window: str, seconds: int) -> None:
         end = windows.window_at(window, self.world.now / 1000, current_organization().zone).end
-        self.world.now = max(self.world.now, (end + seconds) * 1000)
+        if end < time.time() + 60 * 86_400:  # the ledger has months for no more
+            self.world.now = max(self.world.now, (end + seconds) * 1000)
 
     @rule(how=st.just("restart"))
     def lose_valkey(self, how: str) -> None:

@@ -9,11 +9,13 @@ from itertools import count
 from typing import Any
 from unittest import mock
 
+from django.db import connection
+
 from apikeys.services import issue_api_key
 from audit.actors import Actor
 from groups.services import create_group, set_members
 from portal.accounts.models import Person
-from portal.decision import check, decide, rebuild, reservation, services, state, usage
+from portal.decision import check, corrections, decide, rebuild, reservation, services, state, usage
 from portal.decision.decide import Allowed, Call, Refused
 from portal.gateway.services import register_gateway
 from portal.lib import windows
@@ -226,6 +228,20 @@ class World:
         spend = cost(held.price, input_tokens, output_tokens)
         self.rows.append(Booked(held, spend, 1, input_tokens + output_tokens))
 
+    def correct(self, held: Held, used: tuple[int, int] | None) -> None:
+        """Make a settled call come to what was used, or to nothing."""
+        entry_id, moment = settled_row(held.request_id)
+        named: dict[str, Any] = {"entry_id": entry_id, "moment": moment, "reason": "a test", "actor": ACTOR}
+        of_call = [row for row in self.rows if row.held is held]
+        now = [sum(values) for values in zip(*((r.spend, r.calls, r.tokens) for r in of_call), strict=True)]
+        if used is None:
+            corrections.void_usage(**named)
+            then = [0, 0, 0]
+        else:
+            corrections.correct_usage(used=corrections.Used(*used), **named)
+            then = [cost(held.price, *used), 1, sum(used)]
+        self.rows.append(Booked(held, *(after - before for after, before in zip(then, now, strict=True))))
+
     # What should be
 
     def window_start(self, window: str, moment: int) -> int:
@@ -303,6 +319,18 @@ class World:
         assert self.counted(sorted(expected)) == dict(sorted(expected.items()))
         assert all(reserved >= 0 for _, reserved in expected.values())
         assert check.reconcile() == {"counters": [], "reserved": [], "roll_ups": []}
+
+
+def settled_row(request_id: str) -> tuple[Any, datetime]:
+    """Return id and moment of the row a call was settled with."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, moment FROM ledger WHERE request_id = %(id)s AND kind = 'settle'"
+            " UNION ALL SELECT id, moment FROM usage_inbox WHERE request_id = %(id)s AND kind = 'settle'",
+            {"id": request_id},
+        )
+        ((entry_id, moment),) = cursor.fetchall()
+        return entry_id, moment
 
 
 def cost(price: tuple[Fraction, Fraction], input_tokens: int, output_tokens: int) -> int:

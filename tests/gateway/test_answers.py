@@ -230,3 +230,11 @@ def test_a_threshold_is_reported_once_and_drift_is_found_and_repaired(scene: Sce
     assert len(check.reconcile()["reserved"]) == 1
     rebuild.rebuild("a test")
     assert check.reconcile()["reserved"] == []
+
+
+def test_an_answer_names_the_failure_policy_that_the_gateway_is_to_remember(scene: Scene) -> None:
+    answer = scene.client.ask("POST", "/gateway/v1/authorize", scene.call("first"))
+    assert answer.json["failure_policy"] == {"mode": "closed", "amount": "0"}, answer.json
+    services.update_organization(failure_policy="open", failure_amount=25 * 10**8, actor=Actor.system())
+    answer = scene.client.ask("POST", "/gateway/v1/authorize", scene.call("second"))
+    assert answer.json["failure_policy"] == {"mode": "open", "amount": "2.5"}

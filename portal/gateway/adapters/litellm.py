@@ -130,7 +130,7 @@ class Settings:
     url: str
     secret: str
     spool: Path
-    is_open: bool
+    is_open: bool | None  # None: as the portal last said
     proxies: int
     timeout: float
 
@@ -138,8 +138,8 @@ class Settings:
     def read(cls) -> "Settings":
         """Read the environment; raise ValueError for a value that has no meaning."""
         get = os.environ.get
-        failure = get("LLM_PORTAL_FAILURE", "closed").strip().lower() or "closed"
-        if failure not in ("closed", "open"):
+        failure = get("LLM_PORTAL_FAILURE", "").strip().lower()
+        if failure not in ("", "closed", "open"):
             raise ValueError("LLM_PORTAL_FAILURE is either closed or open")
         url, secret = (
             get("LLM_PORTAL_URL", "").strip().rstrip("/"),
@@ -152,7 +152,9 @@ class Settings:
         base = here if os.access(here, os.W_OK) else Path(tempfile.gettempdir())
         spool = Path(chosen) if chosen else base / "llm-portal-spool"
         proxies, timeout = int(get("LLM_PORTAL_TRUSTED_PROXIES") or 0), float(get("LLM_PORTAL_TIMEOUT") or 3)
-        return cls(url if secret else "", secret, spool, failure == "open", proxies, timeout)
+        return cls(
+            url if secret else "", secret, spool, failure == "open" if failure else None, proxies, timeout
+        )
 
 
 @dataclass
@@ -701,6 +703,9 @@ class Adapter:
         self.lock = threading.Lock()
         self.calls: OrderedDict[str, Call] = OrderedDict()
         self.known: OrderedDict[bytes, float] = OrderedDict()
+        self.policy = (False, Decimal(0))
+        self.held: OrderedDict[str, Decimal] = OrderedDict()
+        self.passed = Decimal(0)
         self.session: aiohttp.ClientSession | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.reporter = Reporter(self.settings, self.tick)
@@ -823,7 +828,7 @@ class Adapter:
         try:
             status, document, headers = await self._insist(body)
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
-            if self._may_pass(call.secret):
+            if self._may_pass(call.secret, call.model):
                 log.warning(
                     "no decision from the portal (%s): %s admitted by the policy open",
                     error or "timeout",
@@ -833,16 +838,17 @@ class Adapter:
                 return
             self.reporter.undo_later(body)
             raise self._unavailable(error) from None
+        self.passed = Decimal(0)
         digest = hashlib.sha256(call.secret.encode()).digest()
         if status != 200:
             if status != 429:
                 self.known.pop(digest, None)
             raise self._refused(status, document, headers)
-        if self.settings.is_open:
-            self.known[digest] = time.monotonic()
-            self.known.move_to_end(digest)
-            while len(self.known) > 10_000:
-                self.known.popitem(last=False)
+        self.known[digest] = time.monotonic()
+        self.known.move_to_end(digest)
+        while len(self.known) > 10_000:
+            self.known.popitem(last=False)
+        self._learn(call.model, document)
         call.reservation_id, call.is_admitted = str(document["reservation_id"]), True
         try:
             call.expires = datetime.fromisoformat(str(document["expires_at"])).timestamp()
@@ -862,10 +868,36 @@ class Adapter:
             await asyncio.sleep(pause)
             pause *= 2
 
-    def _may_pass(self, secret: str) -> bool:
-        """With the policy open: what the portal admitted within the last hour goes on while it is away."""
+    def _learn(self, model: str, document: Mapping[str, Any]) -> None:
+        """Remember the failure policy and what a call to the model reserved."""
+        try:
+            said = document.get("failure_policy") or {}
+            self.policy = (said.get("mode") == "open", Decimal(str(said.get("amount", 0))))
+            self.held[model] = Decimal(str(document["reserved"]))
+        except (InvalidOperation, KeyError, AttributeError):
+            log.warning("the portal's answer names no failure policy")
+        while len(self.held) > 1_000:
+            self.held.popitem(last=False)
+
+    def _may_pass(self, secret: str, model: str = "") -> bool:
+        """With the policy open: what the portal admitted within the last hour goes on while it is away.
+
+        Where the portal set the policy, calls together pass up to its amount, each as what the last one to its model
+        reserved; one to a model that nothing is known of does not pass.
+        """
         digest = hashlib.sha256(secret.encode()).digest()
-        return self.settings.is_open and time.monotonic() < self.known.get(digest, -3600.0) + 3600
+        if time.monotonic() >= self.known.get(digest, -3600.0) + 3600:
+            return False
+        if self.settings.is_open is not None:
+            return self.settings.is_open
+        is_open, amount = self.policy
+        if not is_open or not model:
+            return is_open
+        cost = self.held.get(model)
+        if cost is None or self.passed + cost > amount:
+            return False
+        self.passed += cost
+        return True
 
     def _unavailable(self, error: BaseException) -> Refusal:
         log.warning("no decision from the portal: %s", str(error) or type(error).__name__)
