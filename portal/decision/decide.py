@@ -306,6 +306,7 @@ def ask(function: str, *arguments: Any) -> list[Any]:
     return in_step(lambda _configuration, _now: valkey.call(function, *arguments))
 
 
+@lru_cache(maxsize=4096)
 def address_bits(address: str | None) -> str:
     """Return an address as 128 bits in text, IPv4 mapped into IPv6; nothing for none."""
     if not address:

@@ -160,13 +160,15 @@ def _usual_call(body: dict[str, Any]) -> Call | None:
     """Return the call when everything in the body is plainly right; what is not is for those who name the error."""
     get: Any = body.get
     credential, model, request_id = get("credential"), get("model"), get("request_id")
-    sizes = (get("input_tokens", 0), get("input_bytes", 0), get("max_output_tokens", 0), get("n", 0))
+    for name in ("input_tokens", "input_bytes", "max_output_tokens", "n"):
+        size = get(name, 0)
+        if type(size) is not int or not 0 <= size <= MOST:
+            return None
     if not (
         body.keys() <= _CALL
         and _is_text(credential, 512)
         and _is_text(model, 512)
         and _is_text(request_id, 128)
-        and all(type(size) is int and 0 <= size <= MOST for size in sizes)
         and ("client_ip" not in body or _is_text(body["client_ip"], 64))
         and ("user" not in body or _is_text(body["user"], 512))
         and type(get("stream", False)) is bool
@@ -179,7 +181,7 @@ def _usual_call(body: dict[str, Any]) -> Call | None:
         get("input_tokens"),
         get("input_bytes"),
         get("max_output_tokens"),
-        sizes[3] or 1,
+        get("n") or 1,
         get("client_ip"),
         get("user"),
     )

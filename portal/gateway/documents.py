@@ -101,11 +101,13 @@ def allowed_json(answer: Allowed, credential: str) -> bytes:
     ]
     for (is_money, most), (used, resets) in zip(limits, rows.used(), strict=True):
         remaining = most - used if most > used else 0
-        values += (
-            decimal_string(used) if is_money else str(used),
-            decimal_string(remaining) if is_money else str(remaining),
-            f'"{rfc3339(resets)}"' if resets else "null",
-        )
+        if is_money:
+            values.append(decimal_string(used))
+            values.append(decimal_string(remaining))
+        else:
+            values.append(str(used))
+            values.append(str(remaining))
+        values.append(f'"{rfc3339(resets)}"' if resets else "null")
     return (text % tuple(values)).encode()
 
 

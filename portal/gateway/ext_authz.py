@@ -8,6 +8,7 @@ returns. See docs/connect-envoy.md.
 import ipaddress
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -71,7 +72,21 @@ def headers(answer: Allowed, call: Call) -> list[tuple[str, str]]:
 
 def header_safe(text: str) -> str:
     """Return the text as a header may carry it: UTF-8 bytes outside printable ASCII, and ``%``, percent-encoded."""
-    return quote(text, safe=_SAFE)
+    return text if text.isascii() and text.isalnum() else quote(text, safe=_SAFE)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_once)
 
 
 def _parse(raw: bytes, environ: dict[str, Any], *, is_model_known: bool) -> dict[str, Any]:
@@ -83,17 +98,8 @@ def _parse(raw: bytes, environ: dict[str, Any], *, is_model_known: bool) -> dict
     if is_model_known and environ.get("CONTENT_TYPE", "").lower().startswith("multipart/form-data"):
         return {}
 
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a name is there twice")
-        return found
-
     try:
-        content = json.loads(raw.decode("utf-8"), parse_constant=refuse, object_pairs_hook=once)
+        content = _DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise bodies.Malformed from error
     if not isinstance(content, dict):
@@ -130,8 +136,12 @@ def _client_ip(environ: dict[str, Any]) -> str | None:
     Everything further left in x-forwarded-for was written by whoever called.
     """
     hops = environ.get("HTTP_X_LLM_CLIENT_IP") or environ.get("HTTP_X_FORWARDED_FOR", "")
-    last: str = hops.rpartition(",")[2].strip()
+    return _address(hops.rpartition(",")[2].strip())
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> str | None:
     try:
-        return str(ipaddress.ip_address(last))
+        return str(ipaddress.ip_address(text))
     except ValueError:
         return None

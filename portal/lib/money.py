@@ -40,8 +40,8 @@ def decimal_string(nano: int) -> str:
     """Return the amount as the Gateway API writes it: a plain decimal without trailing zeros."""
     if nano < 0:
         return f"-{decimal_string(-nano)}"
-    whole, part = divmod(nano, NANO)
-    return f"{whole}.{part:09d}".rstrip("0") if part else str(whole)
+    part = nano % NANO
+    return f"{nano // NANO}.{part:09d}".rstrip("0") if part else str(nano // NANO)
 
 
 def half_even(numerator: int, denominator: int) -> int:
