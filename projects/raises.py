@@ -45,7 +45,9 @@ class RaiseForm(PortalForm):
         self.currency = currency
         now = {pk: self._now(limit) for pk, limit in self.limits.items()}
         chosen = chosen if chosen in now else next(iter(now), "")
-        super().__init__(data, initial={"seen": json.dumps(now), "limit": chosen})
+        # Ids of its own: the dialog lies over a page with another form.
+        first = {"seen": json.dumps(now), "limit": chosen}
+        super().__init__(data, initial=first, auto_id="raise_%s")
         choices = [(pk, f"{_capital(name_of(limit))}, now {now[pk]}") for pk, limit in self.limits.items()]
         self.fields["limit"].choices = choices  # type: ignore[attr-defined]
 

@@ -35,7 +35,16 @@ def recorded(cast: Cast) -> Iterator[list[tuple[str, str, dict[str, Any], str]]]
 
     with patch.object(BaseHandler, "get_response", record):
         project, limit = f"/projects/{cast.triage.code}/", Limit.objects.get()
-        for page in ("", "tokens/", "keys/", "members/", "limits/", "activity/", "settings/", "limits/raise/"):
+        for page in (
+            "",
+            "tokens/",
+            "keys/",
+            "members/",
+            "limits/",
+            "activity/",
+            "settings/",
+            "limits/raise/",
+        ):
             assert bob.get(project + page).status_code == 200
         issue = f"?project={cast.triage.code}"
         assert bob.post(f"/tokens/issue/{issue}", _token(cast)).status_code == 200
@@ -113,4 +122,6 @@ def test_no_session_gets_nothing_of_it(
 
 
 def _send(client: Client, method: str, path: str, fields: dict[str, Any], headers: dict[str, str]) -> Any:
-    return client.post(path, fields, headers=headers) if method == "POST" else client.get(path, headers=headers)
+    return (
+        client.post(path, fields, headers=headers) if method == "POST" else client.get(path, headers=headers)
+    )
