@@ -125,4 +125,9 @@ LOGGING = {
 
 globals().update(allauth_settings())
 globals().update(security_settings(PORTAL_BASE_URL))
-globals().update(notification_settings(PORTAL_BASE_URL))
+_telling = notification_settings(PORTAL_BASE_URL)
+globals().update(_telling)
+HAS_MAIL: bool = _telling["HAS_MAIL"]
+WEBHOOK_PRIVATE: bool = _telling["WEBHOOK_PRIVATE"]
+WEBHOOK_HOSTS: tuple[str, ...] = _telling["WEBHOOK_HOSTS"]
+WEBHOOK_CA_FILE: str = _telling["WEBHOOK_CA_FILE"]

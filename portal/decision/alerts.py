@@ -7,6 +7,7 @@ check tells nothing twice.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Count, Max, Min
@@ -289,5 +290,5 @@ def tell_drift(repaired: Sequence[tuple[str, int, int]], organization: Organizat
     )
 
 
-def _subjects(keys: Iterable[str]) -> dict[str, dict[str, object]]:
+def _subjects(keys: Iterable[str]) -> dict[str, dict[str, Any]]:
     return dict(Subject.objects.filter(pk__in=set(keys)).values_list("key", "data"))

@@ -43,12 +43,13 @@ def send_mail() -> int:
                 _mail(delivery, connection)
             except (OSError, ValueError) as error:  # SMTPException is an OSError
                 _not_delivered(delivery, _smtp_words(error))
-                connection = _closed(connection)
+                _close(connection)
+                connection = None
             else:
                 sent += 1
                 _delivered(delivery)
     finally:
-        _closed(connection)
+        _close(connection)
     return sent
 
 
@@ -179,7 +180,7 @@ def retry_after(attempts: int) -> timedelta:
     return timedelta(minutes=RETRIES[attempts - 1]) * jitter / 1000
 
 
-def _closed(connection: BaseEmailBackend | None) -> None:
+def _close(connection: BaseEmailBackend | None) -> None:
     if connection is not None:
         try:
             connection.close()

@@ -205,8 +205,8 @@ def _checked_kinds(kinds: Sequence[str]) -> list[str]:
 
 def _free_name(name: str, besides: Webhook | None = None) -> str:
     name = checked_name(name)
-    others = Webhook.objects.filter(name=name, removed=None)
-    if others.exclude(pk=besides.pk if besides else None).exists():
+    others = Webhook.objects.filter(name=name, removed=None).values_list("pk", flat=True)
+    if any(besides is None or pk != besides.pk for pk in others):
         raise RuleBroken("Another webhook has this name.", field="name")
     return name
 

@@ -20,7 +20,7 @@ from tests.notifications.receiver import Receiver
 
 Browse = Callable[[Person], Client]
 SETTINGS = "/settings/notifications/"
-WEBHOOK = {
+WEBHOOK: dict[str, Any] = {
     "name": "Duty",
     "format": "standard",
     "address": "https://hooks.example.com/in",
