@@ -50,16 +50,15 @@ def group_rows(groups: GroupQuerySet, calendar: Calendar) -> list[GroupRow]:
     ids = [group.pk for group in found]
     keys = [scopes.group(pk) for pk in ids]
     used, limits = selectors.today_and_month(keys, calendar), selectors.spend_limits(keys)
-    counts = {
-        row["pk"]: (row["owned"], row["people"])
-        for row in Group.objects.filter(pk__in=ids)
-        .order_by()
-        .values("pk")
-        .annotate(
-            owned=Count("projects", filter=~Q(projects__state="archived"), distinct=True),
-            people=Count("members", distinct=True),
+    # Two counts of their own: together their joins would multiply.
+    shown = Group.objects.filter(pk__in=ids).order_by().values("pk")
+    owned = dict(
+        shown.annotate(owned=Count("projects", filter=~Q(projects__state="archived"))).values_list(
+            "pk", "owned"
         )
-    }
+    )
+    people = dict(shown.annotate(people=Count("members")).values_list("pk", "people"))
+    counts = {pk: (owned[pk], people[pk]) for pk in owned}
     rows = []
     for group in found:
         spent, (day_limit, month_limit) = (

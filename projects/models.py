@@ -2,9 +2,10 @@
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Upper
 
 from groups.models import Group
 from portal.spend.models import Total
@@ -54,6 +55,8 @@ class Project(models.Model):
         ]
         indexes = [
             GinIndex(fields=["tags"], name="project_tags_idx"),
+            GinIndex(OpClass(Upper("name"), name="gin_trgm_ops"), name="project_name_search_idx"),
+            GinIndex(OpClass(Upper("code"), name="gin_trgm_ops"), name="project_code_search_idx"),
             models.Index(fields=["name", "id"], name="project_name_idx"),
         ]
 

@@ -9,6 +9,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from audit.models import AuditEntry
+from groups.models import GroupMember
 from portal.accounts.models import Person
 from portal.spend import scopes, selectors
 from portal.spend.forecast import HISTORY, Forecast, forecast
@@ -175,18 +176,12 @@ def member_rows(project: Project, memberships: Sequence[Membership], calendar: C
 
 def people_who_may_hold_tokens(project: Project) -> QuerySet[Person]:
     """Return the active people of the project: members, and members of the groups that have access."""
-    return (
-        Person.objects.active()
-        .filter(
-            Q(memberships__project=project)
-            | Q(
-                group_memberships__group__project_access__project=project,
-                group_memberships__group__deleted=None,
-            )
-        )
-        .distinct()
-        .order_by("name", "pk")
-    )
+    members = Membership.objects.filter(project=project).values("person")
+    through_groups = GroupMember.objects.filter(
+        group__project_access__project=project, group__deleted=None
+    ).values("person")
+    # One set of people, so that the index of their key is used and not a condition over everybody.
+    return Person.objects.active().filter(pk__in=members.union(through_groups)).order_by("name", "pk")
 
 
 def number_of_people(project: Project) -> int:

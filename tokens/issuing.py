@@ -11,5 +11,7 @@ from projects.models import Project, ProjectQuerySet
 def projects_to_issue_in(person: Person) -> ProjectQuerySet:
     """Return the projects in which the person may issue a token, to anybody or to themselves."""
     anywhere = projects_with(person, Right.ISSUE_TOKEN)
+    if not anywhere.query.where:
+        return anywhere
     own = projects_with(person, Right.ISSUE_TOKEN, own=True).filter(members_issue_tokens=True)
     return Project.objects.filter(Q(pk__in=anywhere.values("pk")) | Q(pk__in=own.values("pk")))

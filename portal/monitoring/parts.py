@@ -73,7 +73,7 @@ class Figures:
 
     def parts(self) -> dict[str, Part]:
         """Return every part by name."""
-        standing.catch_up()
+        standing.catch_up(most=100)
         works: dict[str, Callable[[], dict[str, Any]]] = {
             "tiles": self.tiles,
             "burn": self.burn,

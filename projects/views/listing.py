@@ -74,7 +74,7 @@ def _counted(number: int, *, exact: bool) -> str:
 @require(Right.SEE_PROJECTS)
 def project_list(request: HttpRequest) -> HttpResponse:
     """Show the projects the person may see."""
-    standing.catch_up()
+    standing.catch_up(most=100)
     visible = projects_with(person_of(request))
     rows, filters = standings(visible), filters_of(request, request.GET)
     table, found = sorting(COLUMNS, request.GET, default="-month"), found_by(filters, rows)
@@ -99,7 +99,7 @@ def project_list(request: HttpRequest) -> HttpResponse:
 @require(Right.SEE_PROJECTS)
 def export(request: HttpRequest) -> StreamingHttpResponse:
     """Download the list as filtered, in the order shown."""
-    standing.catch_up()
+    standing.catch_up(most=100)
     filters = filters_of(request, request.GET)
     table = sorting(COLUMNS, request.GET, default="-month")
     found = found_by(filters, standings(projects_with(person_of(request)))).order_by(*table.order)

@@ -131,6 +131,12 @@ SORTS = {
 }  # fmt: skip
 
 
+def say(text: str) -> None:
+    """Write a line to whoever listens, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def serve(folder: Path, size: tuple[str, ...]) -> None:
     """Answer addresses from standard input until it ends."""
     lease = Lease(folder, durable=False, remove=False).join()
@@ -154,6 +160,9 @@ def serve(folder: Path, size: tuple[str, ...]) -> None:
         if not Project.objects.exists():
             load = [*manage, "load_volume", *size, "--data-dir", str(folder)]
             subprocess.run(load, cwd=REPO, check=True, capture_output=True)
+        from projects import standing
+
+        standing.catch_up_with_time()
         admin, is_new = Person.objects.get_or_create(
             tid=uuid.UUID(int=1), oid=uuid.UUID(int=1), defaults={"name": "Bench"}
         )
@@ -161,7 +170,7 @@ def serve(folder: Path, size: tuple[str, ...]) -> None:
             RoleGrant.objects.create(person=admin, role="admin", source="portal")
         client: Client = signed_in(admin)
         client.raise_request_exception = False
-        print(json.dumps(addresses()), flush=True)
+        say(json.dumps(addresses()))
         with override_settings(ALLOWED_HOSTS=["*"]):
             for line in sys.stdin:
                 connection.force_debug_cursor = True
@@ -178,7 +187,7 @@ def serve(folder: Path, size: tuple[str, ...]) -> None:
                 }
                 if os.environ.get("PAGES_SLOW"):
                     answer["slow"] = [(q["time"], q["sql"][:1500]) for q in slow]
-                print(json.dumps(answer), flush=True)
+                say(json.dumps(answer))
     finally:
         lease.leave()
 
@@ -190,7 +199,7 @@ def main(folder: str, *size: str) -> None:
         return
     root = Path(folder or tempfile.mkdtemp(prefix="portal-pages-"))
     for name, small, large, few, many in compare(root):
-        print(f"{name:40}{small:9.1f}{large:9.1f}{large / small:7.2f} {few:4}{many:4}", flush=True)
+        say(f"{name:40}{small:9.1f}{large:9.1f}{large / small:7.2f} {few:4}{many:4}")
 
 
 if __name__ == "__main__":
