@@ -54,10 +54,10 @@ def test_projects_are_paused_and_resumed_together(page: Page) -> None:
     page.goto("/projects/code-review/activity/?q=Cost+review")
     expect(page.locator("tbody tr")).to_have_count(1)
 
-    page.goto("/projects/?group=engineering&state=paused&q=e")
+    page.goto("/projects/?group=engineering&state=paused")
     page.get_by_role("checkbox", name="Select Code review bot").check()
-    page.get_by_role("checkbox", name=re.compile("All .* that match")).check()
     page.get_by_role("button", name="Resume", exact=True).click()
+    page.get_by_role("link", name=re.compile("Select all . that match")).click()
     expect(page.locator("#bulk-plan")).to_contain_text("These are all that match the filter.")
     page.get_by_role("button", name=re.compile("Resume . projects")).click()
     expect(page.locator("#toasts")).to_contain_text("projects resumed")
