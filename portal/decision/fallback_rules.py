@@ -70,7 +70,9 @@ def secret_matches(data: Mapping[str, Any], digests: Mapping[int, bytes], now: i
     if digest_matches(data["pepper"], data["digest"], digests):
         return True
     previous = data.get("previous")
-    return bool(previous) and now < previous[2] * 1000 and digest_matches(previous[0], previous[1], digests)
+    if not previous:
+        return False
+    return now < previous[2] * 1000 and digest_matches(previous[0], previous[1], digests)
 
 
 def address_allowed(networks: list[str] | None, bits: str) -> bool:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from portal.decision import health
 from portal.decision.health import Decider
-from portal.decision.models import Drift, Outbox, Rebuild
+from portal.decision.models import Drift, Outage, Outbox, Rebuild
 from portal.gateway.models import Gateway
 from portal.lib.errors import Unavailable
 from portal.lib.windows import midnight, to_datetime
@@ -204,6 +204,7 @@ class Health:
     lost: Lost
     drift: int
     last_drift: datetime | None
+    outages: list[Outage]  # the latest of 30 days, newest first
 
 
 def how_it_is() -> Health:
@@ -226,6 +227,7 @@ def how_it_is() -> Health:
         _lost(since),
         drift.count(),
         last_drift.found if last_drift else None,
+        list(Outage.objects.filter(began__gte=since).order_by("-began")[:5]),
     )
 
 

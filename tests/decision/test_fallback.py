@@ -60,12 +60,13 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
 
 def go_back(by: timedelta) -> None:
     """Let time pass for everything that Postgres remembers of who decides."""
+    seconds = by.total_seconds()
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE decision_decider SET changed = changed - %s", [by])
+        cursor.execute("UPDATE decision_decider SET changed = changed - make_interval(secs => %s)", [seconds])
         cursor.execute(
-            "UPDATE decision_renewer SET seen = seen - %(by)s, reached = reached - %(by)s,"
-            " acknowledged = acknowledged - %(by)s",
-            {"by": by},
+            "UPDATE decision_renewer SET seen = seen - b.by, reached = reached - b.by,"
+            " acknowledged = acknowledged - b.by FROM make_interval(secs => %s) AS b (by)",
+            [seconds],
         )
 
 
