@@ -38,7 +38,8 @@ def people_page(link: str = "") -> PeoplePage:
         if link
         else graph.get("/users/delta", {"$select": PERSON_FIELDS})
     )
-    people, gone = {}, set()
+    people: dict[UUID, DirectoryPerson] = {}
+    gone: set[UUID] = set()
     for row in answer["value"]:
         oid = UUID(row["id"])
         # Graph need not repeat what has not changed, so a row may lack what decides: then the person is read.

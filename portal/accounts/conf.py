@@ -128,3 +128,8 @@ microsoft = Microsoft()
 def idle_seconds() -> int:
     """Return how long a session lasts without a request."""
     return int(getattr(settings, "SESSION_IDLE_SECONDS"))  # noqa: B009
+
+
+def sync_seconds() -> int:
+    """Return how often the directory is followed."""
+    return int(getattr(settings, "DIRECTORY_SYNC_SECONDS"))  # noqa: B009

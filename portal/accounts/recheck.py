@@ -35,7 +35,7 @@ def is_due(request: HttpRequest) -> bool:
     if request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate":
         return False
     now = time.time()
-    return now - checked >= EVERY and now - request.session.get(TRIED, 0) >= AGAIN
+    return bool(now - checked >= EVERY and now - request.session.get(TRIED, 0) >= AGAIN)
 
 
 def begin(request: HttpRequest) -> HttpResponse | None:

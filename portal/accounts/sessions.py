@@ -39,7 +39,7 @@ class SessionStore(DatabaseStore):
 
     def create_model_instance(self, data: dict[str, Any]) -> Any:
         """Return the row for `data`."""
-        row = super().create_model_instance(data)
+        row: Any = super().create_model_instance(data)
         row.mark = mark_of(row.session_key)
         row.person_id = int(data[PERSON]) if data.get(PERSON) else None
         row.sid = str(data.get(SID, ""))[:200]

@@ -1,6 +1,8 @@
 """What the directory's word means for a person: leaving, returning, being in no group any more."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -208,7 +210,7 @@ def hand_over(*, person: Person, to: Person, actor: Actor, reason: str = "") -> 
     for project in left.projects:
         add_member(project=project, person=to, role=Membership.Role.OWNER, actor=actor, reason=why)
     for key in left.keys:
-        fields: dict[str, Person | None] = {"owner": to}
+        fields: dict[str, Any] = {"owner": to}
         if key.deputy_id == to.pk:
             fields["deputy"] = None
         update_api_key(key=key, actor=actor, reason=why, **fields)
@@ -240,7 +242,7 @@ def _tell(person: Person) -> None:
     left = left_behind(person)
     if not left.needs_somebody:
         return
-    parts = [
+    parts: list[tuple[Sequence[Any], str]] = [
         (left.projects, "project{s} with no other owner"),
         (left.keys, "API key{s} in {their} name"),
     ]

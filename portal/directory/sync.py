@@ -8,7 +8,6 @@ from collections import Counter
 from datetime import timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
@@ -17,7 +16,7 @@ from groups.lookup import look_up
 from groups.models import Group
 from groups.selectors import linked_groups
 from portal.accounts import changes, graph
-from portal.accounts.conf import microsoft
+from portal.accounts.conf import microsoft, sync_seconds
 from portal.accounts.graph import DirectoryUnavailable, StartAgain
 from portal.accounts.models import Person
 from portal.decision.jobs import only_one
@@ -49,7 +48,7 @@ def sync_when_due(*, actor: Actor) -> SyncRun | None:
     last = SyncRun.objects.order_by("-id").first()
     if not is_wanted and last is not None:
         failed = last.outcome == SyncRun.Outcome.FAILED
-        wait = RETRY if failed else timedelta(seconds=settings.DIRECTORY_SYNC_SECONDS)
+        wait = RETRY if failed else timedelta(seconds=sync_seconds())
         if last.outcome and timezone.now() - last.started < wait:
             return None
     try:
@@ -174,7 +173,7 @@ class _Sync:
         self._keep(groups_link=link)
 
     def _has_changed(self, group: Group, changed: frozenset[UUID] | None) -> bool:
-        watched = WatchedGroup.objects.filter(pk=group.entra_id).first()
+        watched = WatchedGroup.objects.filter(entra_id=group.entra_id).first() if group.entra_id else None
         if changed is None or watched is None or group.is_missing or group.looked_up is None:
             return True
         if timezone.now() - watched.read >= REREAD:

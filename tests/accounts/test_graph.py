@@ -101,7 +101,8 @@ def test_members_come_page_by_page(standin: StandIn, monkeypatch: pytest.MonkeyP
 
 def read_all(link: str = "") -> tuple[dict[str, bool], set[uuid.UUID], str]:
     """Return everybody from `link` on with whether they are enabled, who is gone, and the next link."""
-    people, gone = {}, set()
+    people: dict[str, bool] = {}
+    gone: set[UUID] = set()
     while True:
         page = changes.people_page(link)
         people |= {each.name: each.is_enabled for each in page.people}

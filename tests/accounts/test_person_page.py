@@ -86,7 +86,7 @@ def test_list_is_downloaded_as_filtered(cast: Cast, browse: Browse) -> None:
 
     answer = browse(cast.erin).get("/accounts/people/export/", {"role": "owner"})
 
-    rows = list(csv.reader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))  # type: ignore[call-overload]
+    rows = list(csv.reader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))
     assert [row[0] for row in rows] == ["Name", "Bob Owner", "'=cmd()"]
     assert rows[1][5] == "1"
 

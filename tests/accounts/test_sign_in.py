@@ -155,7 +155,9 @@ def test_redirect_address_does_not_come_from_the_host_header(browser: Browser) -
 def test_discovery_and_keys_are_read_once(
     browsers: Callable[[], Browser], standin: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "PROBED", 3600.0)  # a slow machine takes longer than the sign of life lasts
+    monkeypatch.setattr(
+        discovery, "PROBED", 3600.0
+    )  # a slow machine takes longer than the sign of life lasts
     browsers().sign_in("alice")
     before = standin.counters()
 

@@ -90,7 +90,7 @@ def test_grant_is_for_one_class_of_actions_one_session_and_ten_minutes(
     asked_to_confirm(second.portal.get("/guarded/"))
 
     now = time.time()
-    monkeypatch.setattr(step_up.time, "time", lambda: now + 601)
+    monkeypatch.setattr(time, "time", lambda: now + 601)
 
     asked_to_confirm(first.portal.get("/guarded/"))
 

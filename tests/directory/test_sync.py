@@ -19,7 +19,7 @@ from portal.accounts import changes, graph
 from portal.accounts.models import Person, Session
 from portal.decision.models import Subject
 from portal.directory import services, sync
-from portal.directory.models import DirectoryState, SyncRun
+from portal.directory.models import DirectoryState, SyncRun, WatchedGroup
 from portal.directory.tasks import sync_directory
 from portal.notifications.models import Message
 from projects.models import Project
@@ -283,7 +283,7 @@ def test_disabled_member_stays_in_the_group(standin: StandIn, carol: Person, cla
     run()
     standin.change("carol", enabled=False)
     GroupMember.objects.filter(group=claims, person__name="Mei Tan").delete()
-    sync.WatchedGroup.objects.update(read=timezone.now() - timedelta(days=2))
+    WatchedGroup.objects.update(read=timezone.now() - timedelta(days=2))
 
     run()
 

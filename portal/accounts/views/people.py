@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
@@ -26,7 +27,7 @@ from portal.organization.selectors import end_of_day
 from portal.spend import selectors as spend
 from portal.web.csv import csv_response
 from portal.web.htmx import render_dialog, render_page_or_region, saved
-from portal.web.pagination import page_of
+from portal.web.pagination import Page, page_of
 from portal.web.tables import CURSOR, Column, sorting
 
 REGION = "people-table"
@@ -49,7 +50,7 @@ def people(request: HttpRequest) -> HttpResponse:
     table = sorting(COLUMNS, request.GET, default="name")
     calendar = spend.calendar(current_organization().zone)
     found = _found(filters)
-    page = page_of(
+    page: Page[Any] = page_of(
         listing.with_figure(found, table.sort.removeprefix("-"), calendar),
         order=table.order,
         cursor=request.GET.get(CURSOR, ""),
