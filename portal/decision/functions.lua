@@ -501,7 +501,7 @@ end
 -- digests · 8 reservation key · 9 request id · 10 fingerprint · 11 model · 12 price id (0 = unpriced), spend hi, lo,
 -- tokens hi, lo as doubles · 13 address bits · 14 decision id, 16 bytes · 15 address · 16 user
 -- -> {'ok', project code, user and limits as MessagePack, moment, expires, group, project, person, draws, price, spend
--- hi, lo, tokens hi, lo as doubles, indexes of limits without room that only observe, what is said of each limit …}
+-- hi, lo, tokens hi, lo as doubles, indexes (to 255) of limits without room that only observe, what is said of each …}
 local function authorize(_, A)
   if not epoch then return {'rebuild'} end
   local call, floor, pack = redis.call, math.floor, struct.pack
@@ -600,7 +600,7 @@ local function authorize(_, A)
     counter.bytes = bytes
     written[i + i] = bytes
     if not ok then
-      if l.enforce then is_refused = true else observed = observed .. string.char(i) end
+      if l.enforce then is_refused = true else observed = observed .. string.char(math.min(i, 255)) end
     end
     if counter[1] ~= start and window ~= 'none' then is_usual = false end
   end
