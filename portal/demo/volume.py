@@ -131,8 +131,8 @@ def load(size: Size) -> None:
     wanted: dict[str, Any] = {
         "code": CODE,
         "projects": size.projects,
-        "groups": max(1, size.projects // _GROUP_SIZE),
-        "people": max(3, size.projects // _PEOPLE_PER_PROJECT),
+        "groups": max(60, size.projects // _GROUP_SIZE),
+        "people": max(60, size.projects // _PEOPLE_PER_PROJECT),
         "tokens": size.credentials - keys,
         "keys": keys,
     }

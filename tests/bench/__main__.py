@@ -14,7 +14,7 @@ from pathlib import Path
 
 from portal.demo.lease import Lease
 
-MODULES = ("authorize", "function", "envoy", "litellm", "ledger", "checking")
+MODULES = ("authorize", "function", "envoy", "litellm", "ledger", "checking", "pages")
 
 
 def main(names: list[str]) -> int:
