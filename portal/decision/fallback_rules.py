@@ -174,4 +174,4 @@ def _minute_resets(spare: int, used: Used, start: int, now: int) -> int:
         at = start + 60 * (1 - (spare - used.this) / used.previous)
     else:
         at = start + 60 + 60 * (1 - spare / used.this)
-    return math.ceil(max(at, now / 1000 + 0.001))
+    return math.ceil(max(at, (now + 1) / 1000))
