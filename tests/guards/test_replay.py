@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -20,7 +19,7 @@ from tests.factories import ACTOR, Cast, signed_in
 
 
 @pytest.fixture
-def recorded(cast: Cast) -> Iterator[list[tuple[str, str, dict[str, Any], str]]]:
+def recorded(cast: Cast) -> list[tuple[str, str, dict[str, Any], Any]]:
     """Bob's day in his own project, as his browser sent it: method, path, fields, and what he was shown."""
     values = {"metric": "spend", "window": "day", "amount": "100", "actor": ACTOR}
     set_limit(scope_key=scopes.project(cast.triage.pk), label="Project Claims triage", **values)  # type: ignore[arg-type]
@@ -61,7 +60,7 @@ def recorded(cast: Cast) -> Iterator[list[tuple[str, str, dict[str, Any], str]]]
         assert bob.get(carol).status_code == 200
         assert bob.post(f"{project}settings/", {"name": "Mine", "description": ""}).status_code in (302, 422)
         assert bob.post(f"{project}state/paused/", {}).status_code == 302
-    yield sent
+    return sent
 
 
 def _token(cast: Cast) -> dict[str, str]:
