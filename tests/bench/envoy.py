@@ -61,7 +61,7 @@ def _median(link: http.client.HTTPConnection, order: Mapping[str, str], number: 
 @contextmanager
 def _envoy(folder: Path, free: ports.Ports, portal: int, gateway: str, prefix: str | None) -> Iterator[int]:
     """Run the documented Envoy that answers by itself once the call is allowed; without a prefix, nobody is asked."""
-    import envoy
+    import envoy  # type: ignore[import-untyped]
 
     name = (prefix or "alone").strip("/").replace("/", "-")
     made = tests_of_envoy.Envoy(free.take_from(19000), free.take_from(19000), folder / f"{name}.jsonl", {})
