@@ -62,13 +62,18 @@ def start_review(*, actor: Actor, reason: str = "") -> AccessReview:
 @transaction.atomic(durable=True)
 def confirm_grant(*, grant: RoleGrant, actor: Actor, reason: str = "") -> RoleGrant:
     """Confirm that a role is still needed, which also resumes a suspended one. Nobody confirms their own."""
-    grant = RoleGrant.objects.select_for_update(of=("self",)).select_related("person", "group").get(pk=grant.pk)
+    grant = (
+        RoleGrant.objects.select_for_update(of=("self",)).select_related("person", "group").get(pk=grant.pk)
+    )
     if actor.type == "user" and actor.id == str(grant.person_id):
         raise RuleBroken("You cannot confirm your own role. Ask another administrator.")
     before = (grant.confirmed, grant.suspended)
     grant.confirmed, grant.confirmed_by, grant.suspended = timezone.now(), actor.display[:300], None
     grant.save(update_fields=["confirmed", "confirmed_by", "suspended"])
-    changes: dict[str, tuple[object, object]] = {"confirmed": (before[0], grant.confirmed)}
+    changes: dict[str, tuple[object, object]] = {
+        "role": (None, _name(grant)),
+        "confirmed": (before[0], grant.confirmed),
+    }
     if before[1]:
         changes["suspended"] = (before[1], None)
     record(
@@ -76,7 +81,7 @@ def confirm_grant(*, grant: RoleGrant, actor: Actor, reason: str = "") -> RoleGr
         actor=actor,
         target=target_of(grant.person),
         group=grant.group_id,
-        changes={"role": (None, _name(grant))} | changes,
+        changes=changes,
         comment=reason,
     )
     return grant

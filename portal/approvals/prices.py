@@ -78,11 +78,11 @@ class PriceOfAModel:
         """Add the price, in force from the moment asked for, or from now on where that has passed."""
         wanted = request.payload
         effective = datetime.fromisoformat(wanted["effective"]) if wanted["effective"] else None
-        numbers: dict[str, Any] = {
+        values: dict[str, Any] = {
             name: Decimal(wanted[name]) if wanted[name] is not None else None for name in AMOUNTS
         }
-        counts = {name: int(wanted[name]) if wanted[name] is not None else None for name in COUNTS}
-        set_price(model=wanted["model"], effective=effective, actor=actor, reason=reason, **numbers, **counts)
+        values |= {name: int(wanted[name]) if wanted[name] is not None else None for name in COUNTS}
+        set_price(model=wanted["model"], effective=effective, actor=actor, reason=reason, **values)
 
     def target(self, request: Request) -> tuple[str, str]:
         """Return the price book."""

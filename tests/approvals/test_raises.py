@@ -95,7 +95,8 @@ def test_the_service_itself_refuses_a_raise(cast: Cast, change: dict[str, Any], 
 
 
 def test_a_limit_of_one_user_is_no_way_around_the_one_of_each(cast: Cast) -> None:
-    values = {"metric": "spend", "window": "day", "actor": ACTOR, "label": "Each user", "most_raise": 0}
+    values: dict[str, Any] = {"metric": "spend", "window": "day", "actor": ACTOR}
+    values |= {"label": "Each user", "most_raise": 0}
     each, bob = scopes.project_each_user(cast.triage.pk), scopes.project_user(cast.triage.pk, cast.bob.pk)
     set_limit(scope_key=each, amount="10", **values)
     with pytest.raises(RuleBroken):

@@ -35,7 +35,7 @@ def actor(who: Person) -> Actor:
 def grant(cast: Cast, role: str = "auditor", by: Person | None = None) -> Any:
     """Alice gives Carol a role."""
     who = by or cast.alice
-    values = {"role": role, "group": None, "expires": None, "reason": "the audit"}
+    values: dict[str, Any] = {"role": role, "group": None, "expires": None, "reason": "the audit"}
     return grant_or_ask(person=cast.carol, requester=who, actor=actor(who), **values)
 
 

@@ -26,7 +26,7 @@ from portal.spend.selectors import calendar
 from portal.web.csv import csv_response
 from portal.web.forms import posted
 from portal.web.htmx import render_dialog, render_page_or_region, saved
-from portal.web.pagination import page_of
+from portal.web.pagination import Page, page_of
 from portal.web.tables import CURSOR, Column, sorting
 
 REGION = "request-table"
@@ -80,8 +80,9 @@ def _list(request: HttpRequest, which: str) -> HttpResponse:
         kind=filters.value("kind"),
         state=filters.value("state"),
     )
-    count, page = found.count(), page_of(found, order=table.order, cursor=request.GET.get(CURSOR, ""))
-    tabs = [("mine", "Asked by me", None), ("all", "All", None)]
+    count = found.count()
+    page: Page[Request] = page_of(found, order=table.order, cursor=request.GET.get(CURSOR, ""))
+    tabs: list[tuple[str, str, int | None]] = [("mine", "Asked by me", None), ("all", "All", None)]
     if _decides(person):
         tabs.insert(0, ("waiting", "Waiting for me", waiting_on(person).count()))
     context = {
