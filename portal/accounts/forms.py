@@ -3,7 +3,7 @@
 from django import forms
 
 from groups.models import Group
-from portal.accounts import listing
+from portal.accounts.pages import listing
 from portal.accounts.pickers import PersonField
 from portal.accounts.policy import GRANTED_ROLES, Role
 from portal.web.tables import FilterForm

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -20,7 +20,7 @@ from portal.decision.one_limit import remove_limit
 from portal.decision.state import calendar
 from portal.lib.errors import RuleBroken
 from portal.lib.money import decimal_string
-from portal.limits.access import around, get_place, limits_in, may_change, may_remove
+from portal.limits.access import around, get_limit, get_place, limits_in, may_change, may_remove
 from portal.limits.forms import AmountForm, LimitFilters, NewLimitForm, save
 from portal.limits.places import Place
 from portal.limits.selectors import rows_of, shown, used_of
@@ -140,8 +140,7 @@ def new(request: HttpRequest) -> HttpResponse:
 @require(Right.LOWER_LIMITS)
 def change(request: HttpRequest, pk: int) -> HttpResponse:
     """Change how much a limit allows, and how strictly."""
-    limit = get_object_or_404(Limit, pk=pk)
-    place, most_raise = get_place(request, limit.scope_key)
+    limit, place, most_raise = get_limit(request, pk)
     form = AmountForm(posted(request), limit=limit)
     if form.is_valid() and save(form, place, most_raise=most_raise, actor=actor_of(request)):
         return saved(request, to=_back(request), toast=f"Limit saved on {place.name}", refresh=[REGION])
@@ -168,8 +167,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
 @require(Right.LOWER_LIMITS)
 def remove(request: HttpRequest, pk: int) -> HttpResponse:
     """Take a limit away, after saying what holds calls then."""
-    limit = get_object_or_404(Limit, pk=pk)
-    place, most_raise = get_place(request, limit.scope_key)
+    limit, place, most_raise = get_limit(request, pk)
     # Without it more is admitted: who only lowers limits keeps it.
     refuse_unless(most_raise != 0, request, Right.SET_LIMITS, place.target)
     form = ReasonForm(posted(request))

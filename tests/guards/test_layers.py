@@ -164,10 +164,12 @@ REVIEWED = {
     "portal.checks",
     "portal.decision.explanation",
     "portal.decision.jobs",
+    "portal.decision.last_use",
     "portal.monitoring.selectors",
     "portal.spend.inbox",
     "portal.spend.selectors",
     "portal.spend.settled",
+    "projects.standing",
 }
 
 

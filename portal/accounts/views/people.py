@@ -10,11 +10,12 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
-from portal.accounts import listing, services
+from portal.accounts import services
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.forms import GrantForm, LinkForm, PeopleFilters, ReasonForm
 from portal.accounts.models import Person
+from portal.accounts.pages import listing
 from portal.accounts.policy import Right, Role
 from portal.approvals.models import Request
 from portal.approvals.roles import grant_or_ask

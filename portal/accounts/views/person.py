@@ -8,10 +8,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from portal.accounts import profile, services, signing_out
+from portal.accounts import services, signing_out
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of, session_mark
 from portal.accounts.models import Person
+from portal.accounts.pages import profile
 from portal.accounts.policy import Right
 from portal.directory.selectors import left_behind
 from portal.organization.selectors import current as current_organization
