@@ -6,7 +6,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Concat
 from django.http import Http404, HttpRequest
-from django.shortcuts import get_object_or_404
 
 from apikeys.access import keys_visible_to
 from apikeys.models import ApiKey
@@ -131,12 +130,6 @@ def get_limit(request: HttpRequest, pk: int) -> tuple[Limit, Place, int | None]:
     limit = Limit.objects.filter(pk=pk).first()
     if limit is None:
         raise Http404
-    return limit, *get_place(request, limit.scope_key)
-
-
-def get_limit(request: HttpRequest, pk: int) -> tuple[Limit, Place, int | None]:
-    """Return a limit that is to be changed, with its place and how far it may be raised; as `get_place` refuses."""
-    limit = get_object_or_404(Limit, pk=pk)
     return limit, *get_place(request, limit.scope_key)
 
 

@@ -106,7 +106,12 @@ def test_limits_are_set_on_the_addressed_scope_alone(cast: Cast, grace: Any) -> 
     data = {"monthly": "5", "scope_key": f"p:{other.pk}", "project": other.pk, "code": other.code}
     assert post(grace, f"/projects/{cast.triage.code}/limits/", **data) == 302
     assert {limit.scope_key for limit in Limit.objects.all()} == {f"p:{cast.triage.pk}"}
-    assert post(cast.bob, f"/projects/{cast.triage.code}/limits/", **data) == 403
+    # Owners lower the limits of their own projects: more is refused, and nothing is set elsewhere.
+    assert post(cast.bob, f"/projects/{cast.triage.code}/limits/", **data, daily="7") == 422
+    assert post(cast.bob, f"/projects/{other.code}/limits/", **data) == 404
+    assert [(limit.scope_key, limit.amount) for limit in Limit.objects.all()] == [
+        (f"p:{cast.triage.pk}", 5 * 10**9)
+    ]
 
 
 def test_a_role_is_granted_in_no_group_that_is_gone(cast: Cast, sales: Any) -> None:
