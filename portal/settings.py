@@ -98,10 +98,10 @@ STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.text("PORTAL_STATIC_ROOT", str(env.data_dir() / "static")))
 STATICFILES_DIRS = [BASE_DIR / "static"]
 
-# Ledger and limits
 # Off only where Microsoft is a stand-in or cannot be asked: see docs/operations.md.
 STEP_UP = env.flag("PORTAL_STEP_UP", default=True)
 
+# Ledger and limits
 RESERVATION_SECONDS = 15 * 60
 # Valkey decides while it holds a lease that was confirmed in Postgres; web processes may renew it so long without.
 DECIDER_LEASE_SECONDS = 3
@@ -109,10 +109,10 @@ DECIDER_GRACE_SECONDS = 15 * 60
 TOMBSTONE_SECONDS = 60 * 60
 RESTATEMENT_DAYS = 35
 REFUSAL_STREAM_LENGTH = 100_000
-
 # How long rows are kept, 0 = for good; roll-ups and the audit log always are.
 LEDGER_MONTHS = env.number("PORTAL_LEDGER_MONTHS", 25)
 REFUSAL_DAYS = env.number("PORTAL_REFUSAL_DAYS", 400)
+
 CELERY_BROKER_URL = env.broker_url(REDIS_URL)
 
 LOGGING = {

@@ -15,7 +15,6 @@ from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
 
-
 UNDO = "undo:"
 """Before the address in the tags of a message that can be undone."""
 
