@@ -17,7 +17,8 @@ ROWS = {
     "groups": 5, "portal.approvals": 5,
     "projects": 6,
     "tokens": 7, "apikeys": 7,
-    "portal.gateway": 8, "portal.directory": 8, "portal.monitoring": 8, "portal.find": 8, "portal.limits": 8, "portal.demo": 8,
+    "portal.gateway": 8, "portal.directory": 8, "portal.monitoring": 8, "portal.find": 8, "portal.limits": 8,
+    "portal.calls": 8, "portal.demo": 8,
     "portal.settings": 9, "portal.serve": 9, "portal.urls": 9, "portal.wsgi": 9, "portal.celery": 9,
 }  # fmt: skip
 # What only a command or a page reads of another app: its models and selectors, never its services.

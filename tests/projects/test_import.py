@@ -7,6 +7,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from groups.services import create_group
 from portal.accounts.models import Person
 from projects.models import Membership, Project
 from tests import factories
@@ -111,7 +112,7 @@ def test_what_is_no_list_of_projects_is_told(
 
 def test_a_group_administrator_creates_in_their_group_only(cast: Cast, browse: Browse) -> None:
     grace = factories.person("Grace Group", role="group_admin", group=cast.claims)
-    factories.create_group(code="other", name="Other", actor=factories.ACTOR)
+    create_group(code="other", name="Other", actor=factories.ACTOR)
     client = browse(grace)
     _, page = send(client, "name,group\nA,claims\nB,other\nC,\n")
     assert "There is no such group" in page
