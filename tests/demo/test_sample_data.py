@@ -11,10 +11,12 @@ from django.core.management import CommandError, call_command
 from django.db.models import Sum
 from django.utils import timezone
 
+from apikeys.models import ApiKey
 from audit.actors import Actor
 from audit.models import AuditEntry
 from groups.models import Group
 from portal.accounts.models import Person
+from portal.approvals.models import Request
 from portal.decision import check
 from portal.decision.services import update_organization
 from portal.demo.sample.plan import PROJECTS
@@ -42,9 +44,14 @@ def test_the_sample_is_complete_consistent_and_made_once(clean_state: None) -> N
     assert (Project.objects.count(), Group.objects.count()) == (14, 8)
     assert UserToken.objects.active().count() > 55
 
-    # Its limits are on its own groups and projects: none on the organization, none on each user everywhere.
+    # It shows every kind of limit; none on spend is enforced on the organization or on each user everywhere.
     kinds = {limit.scope_key.split(":", 1)[0] for limit in Limit.objects.all()}
-    assert kinds == {"g", "p", "pu"}
+    assert kinds == {"o", "u", "g", "p", "pg", "pu", "c"}
+    spend = Limit.objects.filter(metric="spend", mode="enforce")
+    assert not spend.filter(scope_key__in=["o", "u:*"]).exists()
+    assert UserToken.objects.filter(suspended__isnull=False).exists()
+    assert ApiKey.objects.filter(previous_until__gt=timezone.now()).exists()
+    assert Request.objects.filter(state=Request.State.WAITING).count() == 1
 
     now = calendar(current().zone)
     rows = {row.code: row for row in project_rows(Project.objects.all(), now)}

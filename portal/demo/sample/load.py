@@ -12,7 +12,7 @@ from portal.decision import configuration, decide, jobs, rebuild
 from portal.decision.decide import Call
 from portal.decision.imports import import_prices
 from portal.decision.services import update_organization
-from portal.demo.sample import things, usage
+from portal.demo.sample import life, things, usage
 from portal.demo.sample.plan import GATEWAYS, HAIKU, ORGANIZATION, PROJECTS, SONNET
 from portal.lib.errors import RuleBroken
 from portal.lib.uuid7 import uuid7
@@ -67,6 +67,10 @@ def load(actor: Actor) -> Loaded:
         zone = current_organization().zone
         calls = usage.write(made, [gateway.key_id for gateway, _ in registered], chance, zone, now)
     things.limits(owning, made, actor)
+    life.give_roles(known, owning, actor)
+    life.set_limits(made, owning, actor)
+    life.change_credentials(made, actor)
+    life.ask(known, made)
     for plan in PROJECTS:
         if plan.is_paused and made[plan.code].state == Project.State.ACTIVE:
             set_project_state(
@@ -76,6 +80,7 @@ def load(actor: Actor) -> Loaded:
                 reason="Paused by its owner until next month",
             )
     _refuse(made[_BLOCKED], registered[-1][1], chance, now, actor)
+    life.tell(known, actor)
     return Loaded(len(made), calls, is_new=True)
 
 

@@ -182,3 +182,13 @@ PROJECTS = (
         is_paused=True,
     ),
 )
+
+TAGS = {
+    "cs-chat": ("customers", "live"),
+    "claims-triage": ("live",),
+    "call-summ": ("customers", "live"),
+    "doc-search": ("live", "search"),
+    "uw-extract": ("live", "pilot"),
+    "mkt-copy": ("pilot",),
+    "eng-sandbox": ("trial",),
+}

@@ -18,7 +18,7 @@ from portal.accounts.policy import APP_ROLES
 from portal.accounts.services import person_for_claims
 from portal.decision.services import set_limit
 from portal.demo.identity.directory import Account, Directory
-from portal.demo.sample.plan import GROUPS, PROJECTS, ProjectPlan
+from portal.demo.sample.plan import GROUPS, PROJECTS, TAGS, ProjectPlan
 from portal.gateway.models import Gateway
 from portal.gateway.services import register_gateway
 from portal.spend import scopes
@@ -100,6 +100,7 @@ def projects(known: dict[str, Person], owning: dict[str, Group], actor: Actor) -
                 description=plan.description,
                 cost_centre=f"CC-{4100 + 10 * len(found)}",
                 allowed_models=list(plan.allowed_models),
+                tags=TAGS.get(plan.code, ()),
                 actor=actor,
                 reason=_REASON,
             )
