@@ -19,7 +19,7 @@ SELECT 'p:' || 1000000 + g, d, 'bench', 10, 0, 0, 1000, 0, 500, 1000000 + g
   FROM generate_series(1, %s) AS g, generate_series(%s::date, %s::date, '1 day') AS d
  WHERE (g + extract(day FROM d)::int) %% 3 = 0
 """
-_BARE = "SELECT scope_key, sum(spend) FROM spend_rollup WHERE day >= %s GROUP BY scope_key"
+_BARE = "SELECT scope_key, sum(spend) AS spend FROM spend_rollup WHERE day >= %s GROUP BY scope_key"
 
 
 def row(order: Mapping[str, str]) -> Row:
@@ -47,8 +47,8 @@ def row(order: Mapping[str, str]) -> Row:
         begun = perf_counter()
         with connection.cursor() as cursor:
             for first in (today, month):
-                # Summed in the server; what is sent is one number.
-                cursor.execute(f"SELECT count(*) FROM ({_BARE}) AS sums", [first])  # noqa: S608  fixed text
+                # What is sent is one number, made of all sums: a column nobody reads would not be summed at all.
+                cursor.execute(f"SELECT max(spend) FROM ({_BARE}) AS sums", [first])  # noqa: S608  fixed text
                 cursor.fetchone()
         return (perf_counter() - begun) * 1000
 
