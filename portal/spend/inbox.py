@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from portal.lib.uuid7 import uuid7
-from portal.spend.settled import SCOPES_OF_ROW
+from portal.spend.settled import GROUPS_OF_SCOPES, SCOPE_OF_GROUP
 
 _MOVE_LOCK = 7345003
 _AMONG = "(gateway, request_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
@@ -298,21 +298,23 @@ def size() -> int:
 
 
 _LIST = ", ".join(COLUMNS)
+# The sums of a batch stay in memory.
+_MEMORY = "SET LOCAL work_mem = '64MB'"
 _MOVE = f"""
     WITH batch AS (
         DELETE FROM usage_inbox WHERE seq = ANY(%s) RETURNING {_LIST}
     ), booked AS (
-        INSERT INTO ledger ({_LIST}) SELECT {_LIST} FROM batch ORDER BY request_id RETURNING *
+        INSERT INTO ledger ({_LIST}) SELECT {_LIST} FROM batch
     ), rolled AS (
         INSERT INTO spend_rollup AS r (scope_key, day, model, calls, failed, cancelled, input_tokens,
                                        cached_input_tokens, output_tokens, spend)
-        SELECT scope.scope_key, b.day, b.model, sum(b.calls),
-               coalesce(sum(b.calls) FILTER (WHERE b.status = 'failed'), 0),
-               coalesce(sum(b.calls) FILTER (WHERE b.status = 'cancelled'), 0),
-               sum(b.input_tokens), sum(b.cached_input_tokens), sum(b.output_tokens), sum(b.spend)
-          FROM booked AS b CROSS JOIN LATERAL {SCOPES_OF_ROW.format(row="b")}
-         WHERE scope.scope_key IS NOT NULL
-         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+        SELECT * FROM (
+            SELECT {SCOPE_OF_GROUP} AS scope_key, day, model, sum(calls),
+                   coalesce(sum(calls) FILTER (WHERE status = 'failed'), 0),
+                   coalesce(sum(calls) FILTER (WHERE status = 'cancelled'), 0),
+                   sum(input_tokens), sum(cached_input_tokens), sum(output_tokens), sum(spend)
+              FROM batch GROUP BY day, model, {GROUPS_OF_SCOPES}
+        ) AS sums WHERE scope_key IS NOT NULL ORDER BY scope_key, day, model
         ON CONFLICT (scope_key, day, model) DO UPDATE SET
             calls = r.calls + excluded.calls,
             failed = r.failed + excluded.failed,
@@ -322,15 +324,15 @@ _MOVE = f"""
             output_tokens = r.output_tokens + excluded.output_tokens,
             spend = r.spend + excluded.spend
     ), touched AS (
-        INSERT INTO spend_touched (project) SELECT DISTINCT project FROM booked
+        INSERT INTO spend_touched (project) SELECT DISTINCT project FROM batch
     ), counted AS (
         INSERT INTO call_minute AS m (minute, served, failed)
         SELECT date_trunc('minute', moment), coalesce(sum(calls) FILTER (WHERE status <> 'failed'), 0),
                coalesce(sum(calls) FILTER (WHERE status = 'failed'), 0)
-          FROM booked WHERE moment >= now() - interval '2 hours' GROUP BY 1 ORDER BY 1
+          FROM batch WHERE moment >= now() - interval '2 hours' GROUP BY 1 ORDER BY 1
         ON CONFLICT (minute) DO UPDATE SET served = m.served + excluded.served, failed = m.failed + excluded.failed
     )
-    SELECT count(*) FROM booked
+    SELECT count(*) FROM batch
 """  # noqa: S608  fixed names
 
 
@@ -344,6 +346,7 @@ def move(rows: Sequence[Stored]) -> int:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_MOVE_LOCK])
         if not cursor.fetchone()[0]:
             return 0
+        cursor.execute(_MEMORY)
         cursor.execute(_MOVE, [[row.seq for row in rows]])
         return int(cursor.fetchone()[0])
 

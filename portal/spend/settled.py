@@ -19,6 +19,19 @@ SCOPES_OF_ROW = """
             ('u:' || {row}.person),
             ('c:' || {row}.credential)) AS scope (scope_key)
 """
+# The same scopes for rows summed together; a scope that a row is not in has no key.
+GROUPS_OF_SCOPES = """
+    GROUPING SETS ((), (group_id), (project), (project, draws_on), (project, person), (person), (credential))
+"""
+SCOPE_OF_GROUP = """
+    CASE WHEN grouping(group_id) = 0 THEN 'g:' || group_id
+         WHEN grouping(draws_on) = 0 THEN 'pg:' || project || ':' || draws_on
+         WHEN grouping(project, person) = 0 THEN 'pu:' || project || ':' || person
+         WHEN grouping(project) = 0 THEN 'p:' || project
+         WHEN grouping(person) = 0 THEN 'u:' || person
+         WHEN grouping(credential) = 0 THEN 'c:' || credential
+         ELSE 'o' END
+"""
 
 
 @dataclass(frozen=True, slots=True)
