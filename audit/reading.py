@@ -28,6 +28,7 @@ TARGETS: Mapping[str, str] = {
     "organization": "Organization",
     "audit_log": "Audit log",
     "request": "Request",
+    "usage": "Call",
     "approval_policy": "Second person",
     "access_review": "Access review",
     "portal": "Portal",
@@ -280,6 +281,8 @@ def in_words(field: str, value: Any, entry: AuditEntry, reader: Reader) -> str:
 
 def _is_nano(field: str, entry: AuditEntry) -> bool:
     """Tell whether a whole number is an amount in nano-units: the counters of spend say so in their name."""
+    if entry.target_type == "usage":
+        return field == "spend"
     return field in ("settled", "used", "limit") and "|spend|" in entry.target_id
 
 

@@ -9,6 +9,7 @@ urlpatterns = [
     path("", include("portal.web.urls")),
     path("", include("portal.notifications.urls")),
     path("limits/", include("portal.limits.urls")),
+    path("calls/", include("portal.calls.urls")),
     path("find/", include("portal.find.urls")),
     path("accounts/", include("portal.accounts.urls")),
     path("directory/", include("portal.directory.urls")),

@@ -44,9 +44,11 @@ class Right(StrEnum):
     SEE_PROJECTS = "see_projects"
     SEE_GROUPS = "see_groups"
     SEE_REFUSALS = "see_refusals"
+    SEE_CALLS = "see_calls"
     SEE_AUDIT = "see_audit"
     SEE_PEOPLE = "see_people"
     SEE_SETTINGS = "see_settings"
+    CORRECT_USAGE = "correct_usage"
     CREATE_PROJECT = "create_project"
     EDIT_PROJECT = "edit_project"
     SET_LIMITS = "set_limits"
@@ -88,9 +90,11 @@ POLICY: Mapping[Right, Mapping[Role, Reach]] = MappingProxyType(
         Right.SEE_PROJECTS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _P},
         Right.SEE_GROUPS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G},
         Right.SEE_REFUSALS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},
+        Right.SEE_CALLS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},
         Right.SEE_AUDIT: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},
         Right.SEE_PEOPLE: {_ADMIN: _A, _AUDIT: _A},
         Right.SEE_SETTINGS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A},
+        Right.CORRECT_USAGE: {_ADMIN: _A},
         Right.CREATE_PROJECT: {_ADMIN: _A, _GROUP: _G},
         Right.EDIT_PROJECT: {_ADMIN: _A, _GROUP: _G, _OWNER: _P},
         Right.SET_LIMITS: {_ADMIN: _A, _GROUP: _G},

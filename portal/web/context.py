@@ -89,6 +89,7 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
 _UNDER = {
     "gateway:refusal": "gateway:refusals",
     "gateway:explain": "gateway:refusals",
+    **dict.fromkeys(["calls:find", "calls:correct", "calls:void"], "gateway:refusals"),
     **dict.fromkeys(
         [
             *(f"roles:{name}" for name in ("table", "policy", "review", "start", "confirm")),

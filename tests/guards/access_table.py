@@ -122,6 +122,10 @@ limits:preview                  -           AGW     -           AGW:200
 limits:change                   limit       AGW     AGW         AGW:422
 limits:remove                   limit       AGW     AG          AG
 
+calls:find                      -           AUOGWM  AUOGWM      -
+calls:correct                   call        A       A           A:422
+calls:void                      call        A       A           A:422
+
 find:find                       -           AUOGWM  AUOGWM      AUOGWM:200
 
 audit:list                      -           AUOGWM  AUOGWM      -

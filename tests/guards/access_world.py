@@ -26,7 +26,7 @@ from projects.models import Project
 from projects.requests import ask_for_raise
 from projects.selectors import owners_of
 from projects.services import add_member, admit_group, label_of
-from tests.factories import ACTOR, person, priced, project
+from tests.factories import ACTOR, person, priced, project, usage
 from tokens.services import issue_token
 
 EVERYWHERE = {"alice": "A", "erin": "U", "oscar": "O"}
@@ -174,6 +174,11 @@ def _things_of_projects(
     things["refusal"]["unknown"] = Thing({"decision_id": uuid.UUID(int=7)})
     things["entry"]["unknown"] = Thing({"seq": 10**9})
     things["request"]["unknown"] = things["limit"]["unknown"] = Thing({"pk": 10**9})
+    usage(own, "1", request_id="call")
+    things["call"] = {
+        "own": Thing({"?": "id=call&gateway=gateway00000"}, EVERYWHERE),
+        "unknown": Thing({"?": "id=nothing&gateway=gateway00000"}),
+    }
     things["ownsession"] = {"own": Thing({"mark": "0" * 16}, EVERYWHERE | dict.fromkeys(people, "M"))}
     things["requests"] = {"own": Thing({"which": "all"}, EVERYWHERE | dict.fromkeys(people, "GW"))}
     return things

@@ -17,6 +17,7 @@ COMMANDS = {
     "add_member": "--project nothing --email carol@northgate.example",
     "remove_member": "--project nothing --email carol@northgate.example",
     "set_limit": "--project nothing --metric spend --window day --amount 5",
+    "correct_usage": "nothing --gateway gateway00000 --void",
     "set_price": "a-model --input -1 --output 1",
     "import_prices": "--rate 0",
     "issue_token": "--project nothing --email carol@northgate.example",

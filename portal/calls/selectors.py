@@ -1,0 +1,88 @@
+"""Questions about single calls: which an id names, and whom and what they name."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from apikeys.models import ApiKey
+from groups.models import Group
+from portal.accounts.models import Person
+from portal.decision import reservation
+from portal.decision.reservation import Reservation, request_hash
+from portal.gateway.models import Gateway
+from portal.spend import calls
+from portal.spend.calls import Call, Key
+from portal.spend.models import Price
+from projects.models import Project
+from tokens.models import UserToken
+
+LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A call with what it names, as far as that still exists."""
+
+    call: Call
+    gateway: Gateway | None
+    project: Project | None
+    group: Group | None
+    person: Person | None
+    credential: UserToken | ApiKey | None
+    price: Price | None
+
+    @property
+    def query(self) -> str:
+        """What names the call in an address."""
+        return urlencode({"gateway": self.call.entry.gateway, "id": self.call.entry.request_id})
+
+    @property
+    def search(self) -> str:
+        """What finds the call."""
+        return urlencode({"q": self.call.entry.request_id, "gateway": self.call.entry.gateway})
+
+    @property
+    def kind(self) -> str:
+        """What the credential is called."""
+        return "API key" if isinstance(self.credential, ApiKey) else "User token"
+
+    @property
+    def credential_href(self) -> str:
+        """The page of the credential."""
+        if self.credential is None:
+            return ""
+        page = "apikeys:detail" if isinstance(self.credential, ApiKey) else "tokens:detail"
+        return reverse(page, args=[self.credential.key_id])
+
+
+def keys_of(text: str, gateway: str = "") -> list[Key]:
+    """Return what a request id (of one gateway or of all) or a reservation id names."""
+    if not text or len(text) > LONGEST or "\x00" in text + gateway:
+        return []
+    if held := reservation.decode(text):
+        found = calls.keys_at(moment_of(held), held.gateway, held.project)
+        return [key for key in found if request_hash(key.request_id) == held.request]
+    known = [gateway] if gateway else list(Gateway.objects.values_list("key_id", flat=True))
+    return calls.keys_of(text, known)
+
+
+def moment_of(held: Reservation) -> datetime:
+    """Return when a reservation was made."""
+    return datetime.fromtimestamp(held.moment / 1000, UTC)
+
+
+def told(call: Call) -> Told:
+    """Return the call with what it names."""
+    entry = call.entry
+    token: UserToken | ApiKey | None = UserToken.objects.filter(key_id=entry.credential).first()
+    return Told(
+        call,
+        Gateway.objects.filter(key_id=entry.gateway).first(),
+        Project.objects.filter(pk=entry.project).first(),
+        Group.objects.filter(pk=entry.group_id).first(),
+        Person.objects.filter(pk=entry.person).first(),
+        token or ApiKey.objects.filter(key_id=entry.credential).first(),
+        Price.objects.filter(pk=entry.price_id).first(),
+    )
