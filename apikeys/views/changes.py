@@ -129,6 +129,7 @@ def limits(request: HttpRequest, key_id: str) -> HttpResponse:
         "heading": key.name,
         "crumb": "API keys",
         "list_url": reverse("apikeys:list"),
+        "credential": key.key_id,
         "form_title": "Change this key’s limits",
         "preview_url": reverse("apikeys:preview", args=[key.key_id]),
         "back": page_of_key(key),

@@ -131,6 +131,7 @@ def limits(request: HttpRequest, key_id: str) -> HttpResponse:
         "heading": token.name,
         "crumb": "User tokens",
         "list_url": reverse("tokens:list"),
+        "credential": token.key_id,
         "form_title": "Change this token’s limits",
         "preview_url": reverse("tokens:preview", args=[token.key_id]),
         "back": page_of_token(token),

@@ -65,13 +65,23 @@ def set_limits(made: Mapping[str, Project], owning: Mapping[str, Group], actor: 
             f"{member} in {tools.name}",
             *("spend", "day", 300, "", "enforce"),
         ),
-        (scopes.credential(key.key_id), key_label(key), "spend", "day", 400, "", "enforce"),
+        (scopes.credential(key.key_id), key_label(key), "spend", "day", 120, "", "enforce"),
         (scopes.credential(key.key_id), key_label(key), "requests", "minute", 600, "", "enforce"),
     )
     for scope_key, label, metric, window, amount, model, mode in wanted:
-        named = {"scope_key": scope_key, "metric": metric, "window": window, "model": model}
-        if not Limit.objects.filter(**named).exists():
-            set_limit(**named, label=label, amount=amount, mode=mode, actor=actor, reason=_REASON)
+        if Limit.objects.filter(scope_key=scope_key, metric=metric, window=window, model=model).exists():
+            continue
+        set_limit(
+            scope_key=scope_key,
+            label=label,
+            metric=metric,
+            window=window,
+            model=model,
+            amount=amount,
+            mode=mode,
+            actor=actor,
+            reason=_REASON,
+        )
 
 
 def change_credentials(made: Mapping[str, Project], actor: Actor) -> None:

@@ -234,4 +234,7 @@ def _note_last_use(entries: Sequence[Entry]) -> None:
         last[entry.credential] = last[entry.gateway] = entry.moment
     for model in (UserToken, ApiKey, Gateway):
         for row in model.objects.filter(key_id__in=last):
-            model.objects.filter(pk=row.pk).update(last_used=last[row.key_id])
+            used = {"last_used": last[row.key_id]}
+            if model is ApiKey:
+                used["secret_used"] = used["last_used"]
+            model.objects.filter(pk=row.pk).update(**used)
