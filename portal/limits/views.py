@@ -36,8 +36,8 @@ from projects.forms import ReasonForm
 
 COLUMNS = (
     Column("scope", "Set on", order=("scope_key", "metric", "window", "model")),
-    Column("measure", "Limit", order=("metric", "window", "scope_key", "model")),
-    Column("used", "Used now", css="p2"),
+    Column("measure", "Limit", order=("metric", "window", "scope_key", "model"), css="p2"),
+    Column("used", "Used now"),
     Column("mode", "Mode", order=("mode", "scope_key"), css="p3"),
     Column("changed", "Changed", order=("changed",), css="p4", starts_descending=True),
     Column("actions", "Actions", css="tight", is_hidden=True),

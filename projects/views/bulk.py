@@ -44,7 +44,8 @@ def change(request: HttpRequest) -> HttpResponse:
     what = _what(request, request.GET.get("do", ""))
     person, currency = person_of(request), current_organization().currency
     projects, matching, is_all = _selected(request)
-    form = BulkForm(request.GET, what=what, person=person)
+    is_asked = "preview" in request.GET or "to" in request.GET
+    form = BulkForm(request.GET if is_asked else None, what=what, person=person)
     data = form.cleaned_data if form.is_valid() else {}
     wanted = Change(what, data.get("to"), data.get("daily"), data.get("monthly"))
     found = projects.select_related("group").order_by("name", "pk")[: MOST + 1]
@@ -54,7 +55,7 @@ def change(request: HttpRequest) -> HttpResponse:
     context = {
         "what": what,
         "form": form if form.fields else None,
-        "is_asked": "preview" in request.GET,
+        "is_asked": is_asked,
         "sign": currency_sign(currency),
         "carried": _carried(request),
         "lines": [] if is_too_many else lines[:_DRAWN],
