@@ -81,7 +81,7 @@ class CorrectForm(_CallForm):
         except signing.BadSignature:
             sent = None
         self.data = {**{name: self.data.get(name) for name in self.data}, "reviewed": mark}
-        return sent == list(difference)
+        return bool(sent == list(difference))
 
 
 class VoidForm(_CallForm):

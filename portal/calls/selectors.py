@@ -81,8 +81,8 @@ def told(call: Call) -> Told:
         call,
         Gateway.objects.filter(key_id=entry.gateway).first(),
         Project.objects.filter(pk=entry.project).first(),
-        Group.objects.filter(pk=entry.group_id).first(),
-        Person.objects.filter(pk=entry.person).first(),
+        Group.objects.filter(pk=entry.group_id or 0).first(),
+        Person.objects.filter(pk=entry.person or 0).first(),
         token or ApiKey.objects.filter(key_id=entry.credential).first(),
-        Price.objects.filter(pk=entry.price_id).first(),
+        Price.objects.filter(pk=entry.price_id or 0).first(),
     )

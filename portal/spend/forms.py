@@ -18,6 +18,8 @@ from portal.web.tables import FilterForm
 
 _MOST_TOKENS = 2**31 - 1
 
+CONFIRMATION = "import"
+
 
 class PriceFilters(FilterForm):
     """The filters above the list."""
@@ -78,7 +80,14 @@ class PriceForm(PortalForm):
         label="Reason", required=False, max_length=300, help_text="Kept in the audit log."
     )
     sure_of = forms.CharField(required=False, widget=forms.HiddenInput)
-    sure = forms.BooleanField(label="The new price is right", required=False)
+    sure = forms.CharField(
+        label="Type the name of the model to confirm",
+        required=False,
+        max_length=200,
+        widget=forms.TextInput(
+            attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"}
+        ),
+    )
 
     def __init__(
         self, data: Mapping[str, Any] | None = None, *, model: str, currency: str, zone: str
@@ -103,8 +112,9 @@ class PriceForm(PortalForm):
         cleaned: dict[str, Any] = super().clean() or {}
         self.large = self._large(cleaned)
         asked = "; ".join(self.large)
-        if self.large and not (cleaned.get("sure") and cleaned.get("sure_of") == asked):
-            self.add_error("sure", "Look at the prices again, then tick the box.")
+        is_typed = cleaned.get("sure") == cleaned.get("model")
+        if self.large and not (is_typed and cleaned.get("sure_of") == asked):
+            self.add_error("sure", f"Look at the prices again, then type {cleaned.get('model')}.")
             self.data = {**{name: self.data.get(name) for name in self.data}, "sure_of": asked, "sure": ""}
         return cleaned
 
@@ -117,15 +127,9 @@ class PriceForm(PortalForm):
         return cleaned | {name: None if nano is None else from_nano(nano) for name, nano in amounts.items()}
 
     def _large(self, cleaned: Mapping[str, Any]) -> list[str]:
-        before = price_book.price_in_force(cleaned.get("model", ""))
-        found = []
-        for name in price_book.PRICES if before else ():
-            old, new = getattr(before, name), cleaned.get(name)
-            if old is None or new is None or not price_book.is_large(old, from_nano(new)):
-                continue
-            texts = (price_book.shown_price(each, self.currency) for each in (old, from_nano(new)))
-            found.append(f"{self.fields[name].label} from {' to '.join(texts)}")
-        return found
+        amounts = {name: cleaned.get(name) for name in price_book.PRICES}
+        prices = {name: None if nano is None else from_nano(nano) for name, nano in amounts.items()}
+        return price_book.large_changes(cleaned.get("model", ""), prices, self.currency)
 
 
 def _values(price: Price | None) -> dict[str, Any]:
@@ -148,7 +152,14 @@ class ImportForm(PortalForm):
         decimal_places=9,
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
     )
-    sure = forms.BooleanField(label="The new prices are right", required=False)
+    sure = forms.CharField(
+        label=f"Type {CONFIRMATION} to confirm",
+        required=False,
+        max_length=20,
+        widget=forms.TextInput(
+            attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"}
+        ),
+    )
     reason = forms.CharField(
         label="Reason", required=False, max_length=300, help_text="Kept in the audit log."
     )

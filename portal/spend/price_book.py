@@ -1,6 +1,6 @@
 """Questions about the price book: the price in force of each model, its history, and what an import would change."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -14,6 +14,12 @@ from portal.spend.imports import Offer
 from portal.spend.models import ModelAlias, Price, UnpricedModel
 
 PRICES = ("input", "cached_input", "cache_write", "output")
+NAMES = {
+    "input": "Input",
+    "cached_input": "Cached input",
+    "cache_write": "Cache write",
+    "output": "Output",
+}
 ENTERED = "entered"
 # A change by more than this factor is more often a slip of the decimal point than a new price.
 LARGE = 10
@@ -166,6 +172,24 @@ def is_large(before: Decimal, after: Decimal) -> bool:
     return high > low * LARGE
 
 
+def is_large_change(before: Price, offer: Offer) -> bool:
+    """Tell whether one of the prices changes by more than that factor."""
+    pairs = ((getattr(before, name), getattr(offer, name)) for name in PRICES)
+    return any(old is not None and new is not None and is_large(old, new) for old, new in pairs)
+
+
+def large_changes(model: str, prices: Mapping[str, Decimal | None], currency: str) -> list[str]:
+    """Return those of the new prices that are more than ten times the one in force, or less than a tenth of it."""
+    before = price_in_force(model)
+    found = []
+    for name in PRICES if before else ():
+        old, new = getattr(before, name), prices.get(name)
+        if old is not None and new is not None and is_large(old, new):
+            shown = " to ".join(shown_price(each, currency) for each in (old, new))
+            found.append(f"{NAMES[name]} from {shown}")
+    return found
+
+
 def preview_import(rate: Decimal, currency: str) -> ImportPreview:
     """Return what importing the published prices would do; raise RuleBroken for a rate that cannot be."""
     rate = imports.checked_rate(rate, currency)
@@ -175,7 +199,7 @@ def preview_import(rate: Decimal, currency: str) -> ImportPreview:
             offer.model,
             amounts_of(before, currency),
             amounts_of(offer, currency),
-            is_large(before.input, offer.input) or is_large(before.output, offer.output),
+            is_large_change(before, offer),
             before.source == ENTERED,
         )
         for before, offer in found.changed

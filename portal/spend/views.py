@@ -21,7 +21,7 @@ from portal.organization.models import Organization
 from portal.organization.pages import tabs
 from portal.organization.selectors import current as current_organization
 from portal.spend import price_book
-from portal.spend.forms import ImportForm, PriceFilters, PriceForm
+from portal.spend.forms import CONFIRMATION, ImportForm, PriceFilters, PriceForm
 from portal.spend.models import Price
 from portal.spend.price_book import ImportPreview
 from portal.spend.selectors import calendar
@@ -127,10 +127,12 @@ def import_published(request: HttpRequest) -> HttpResponse:
     is_dollar = organization.currency == "USD"
     form, preview = _import_form(request, organization)
     if request.method == "POST" and form.is_valid() and preview:
-        if preview.large and not form.cleaned_data["sure"]:
-            form.add_error("sure", "Look at the changes, then tick the box.")
+        if preview.large and form.cleaned_data["sure"] != CONFIRMATION:
+            form.add_error("sure", f"Look at the changes, then type {CONFIRMATION}.")
         elif needs_second_person():
-            form.add_error(None, "A second person decides about prices: set them one by one, or run import_prices.")
+            form.add_error(
+                None, "A second person decides about prices: set them one by one, or run import_prices."
+            )
         else:
             done = imports.import_prices(
                 rate=form.cleaned_data["rate"], actor=actor_of(request), reason=form.cleaned_data["reason"]

@@ -73,9 +73,25 @@ def test_published_prices_come_once() -> None:
 
 def test_a_changed_price_is_a_new_row_and_nothing_else() -> None:
     run("import_prices")
-    run("set_price", "gpt-5-mini", "--input", "9", "--output", "9")
-    assert run("import_prices")["changed"] == 1
+    run("set_price", "gpt-5-mini", "--input", "9", "--output", "9", "--confirm")
+    assert run("import_prices", "--confirm")["changed"] == 1
     assert Price.objects.filter(model="gpt-5-mini").count() == 3
+
+
+def test_a_price_moves_its_decimal_point_only_when_confirmed() -> None:
+    change = ("set_price", "own-model", "--output", "2")
+    run(*change, "--input", "2.5")
+    assert "Input from $2.50 to $25.01" in str(refused(*change, "--input", "25.01"))
+    assert "Input from $2.50 to $0.24" in str(refused(*change, "--input", "0.24"))
+    assert run(*change, "--input", "25")["input"].startswith("25")
+    assert run(*change, "--input", "0.3", "--confirm")["input"].startswith("0.3")
+
+
+def test_an_import_moves_decimal_points_only_when_confirmed() -> None:
+    run("import_prices")
+    run("set_price", "gpt-5-mini", "--input", "9", "--output", "9", "--confirm")
+    assert "gpt-5-mini" in str(refused("import_prices"))
+    assert Price.objects.filter(model="gpt-5-mini").count() == 2
 
 
 def test_another_currency_is_converted_at_the_rate_which_is_kept() -> None:

@@ -69,7 +69,8 @@ def test_a_rate_that_moves_the_decimal_point_must_be_confirmed(cast: Cast, brows
     assert answer.status_code == 422
     assert "by more than ten times" in answer.content.decode()
     assert Price.objects.count() == before
-    assert alice.post(PAGE, {"rate": "90", "sure": "on"}).status_code == 302
+    assert alice.post(PAGE, {"rate": "90", "sure": "on"}).status_code == 422
+    assert alice.post(PAGE, {"rate": "90", "sure": "import"}).status_code == 302
     assert Price.objects.count() > before
 
 

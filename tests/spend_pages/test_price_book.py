@@ -91,11 +91,12 @@ def test_more_than_ten_times_must_be_confirmed(cast: Cast, browse: Browse) -> No
     asked = operator.post(NEW, {**VALUES, "input": "101", "output": "0.1"})
     assert asked.status_code == 422
     assert "Input from $10.00 to $101.00" in asked.content.decode()
-    sure = {"sure": "on", "sure_of": asked.context["form"]["sure_of"].value()}
-    # The tick is for these amounts and no others.
+    sure = {"sure": "house/large", "sure_of": asked.context["form"]["sure_of"].value()}
+    # What was typed is for these amounts and no others.
     assert operator.post(NEW, {**VALUES, "input": "1010", "output": "0.1", **sure}).status_code == 422
     assert operator.post(NEW, {**VALUES, "input": "101", "output": "0.1", **sure}).status_code == 302
     assert Price.objects.filter(input=101).exists()
+    assert operator.post(NEW, {**VALUES, "input": "1", "output": "0.1", "sure": "on"}).status_code == 422
 
 
 def test_a_price_never_begins_before_usage_that_was_priced(cast: Cast, browse: Browse) -> None:

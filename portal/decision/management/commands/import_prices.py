@@ -7,6 +7,8 @@ from django.core.management.base import CommandParser
 
 from portal.decision.imports import import_prices
 from portal.lib.errors import RuleBroken
+from portal.organization.selectors import current as current_organization
+from portal.spend.price_book import preview_import
 from portal.web.commands import PortalCommand
 
 
@@ -21,12 +23,23 @@ class Command(PortalCommand):
             "--rate", default="1", metavar="R", help="units of the organization's currency for a US dollar"
         )
 
-    def perform(self, *, rate: str, **options: Any) -> None:
+        parser.add_argument(
+            "--confirm", action="store_true", help="also when prices change by more than ten times"
+        )
+
+    def perform(self, *, rate: str, confirm: bool, **options: Any) -> None:
         """Import them."""
         try:
             factor = Decimal(rate)
         except InvalidOperation:
             raise RuleBroken(f"{rate} is not a rate. Write it like 0.92.", field="rate") from None
+        preview = preview_import(factor, current_organization().currency)
+        if preview.large and not confirm:
+            raise RuleBroken(
+                f"{preview.large} prices change by more than ten times, such as that of "
+                f"{preview.samples[0].model}. If that is right, add --confirm.",
+                field="rate",
+            )
         done = import_prices(rate=factor, actor=self.actor, reason=options["reason"])
         self.answer(
             {"new": done.new, "changed": done.changed, "aliases": done.aliases, "source": done.source},

@@ -9,6 +9,8 @@ from django.utils.dateparse import parse_datetime
 
 from portal.decision.services import set_price
 from portal.lib.errors import RuleBroken
+from portal.organization.selectors import current as current_organization
+from portal.spend.price_book import large_changes
 from portal.web.commands import PortalCommand, UsageError
 
 
@@ -28,6 +30,9 @@ class Command(PortalCommand):
             "--ceiling", type=int, metavar="TOKENS", help="the most output tokens the model can produce"
         )
         parser.add_argument("--context-window", type=int, metavar="TOKENS")
+        parser.add_argument(
+            "--confirm", action="store_true", help="also when a price changes by more than ten times"
+        )
         parser.add_argument("--from", dest="effective", metavar="T", help="a moment (RFC 3339), default now")
 
     def perform(self, *, model: str, effective: str | None, **options: Any) -> None:
@@ -35,14 +40,20 @@ class Command(PortalCommand):
         for name in ("ceiling", "context_window"):
             if options[name] is not None and options[name] < 1:
                 raise RuleBroken("Enter a number of tokens, 1 or more.", field=name)
+        amounts = {
+            name: _amount(options[name], name) if options[name] else None
+            for name in ("cached_input", "cache_write")
+        }
+        prices = {name: _amount(options[name], name) for name in ("input", "output")}
+        currency = current_organization().currency
+        if not options["confirm"] and (large := large_changes(model, {**prices, **amounts}, currency)):
+            raise RuleBroken(
+                f"More than ten times apart: {'; '.join(large)}. If that is right, add --confirm."
+            )
         price = set_price(
             model=model,
-            input=_amount(options["input"], "input"),
-            output=_amount(options["output"], "output"),
-            cached_input=_amount(options["cached_input"], "cached_input")
-            if options["cached_input"]
-            else None,
-            cache_write=_amount(options["cache_write"], "cache_write") if options["cache_write"] else None,
+            **prices,
+            **amounts,
             ceiling=options["ceiling"],
             context_window=options["context_window"],
             effective=_moment(effective) if effective else None,
