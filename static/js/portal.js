@@ -30,8 +30,9 @@
   // Dialogs: opened by a button, or arriving with the page or a swap. Focus returns by itself on close.
   const open = (dialog) => {
     if (!dialog || dialog.matches(":modal")) return;
+    $(`[popovertarget="${document.activeElement.closest("[popover]")?.id}"]`)?.focus();  // where it returns to
     dialog.showModal();
-    ($("#errors, [autofocus]", dialog) || $(".body :is(input, select, textarea)", dialog))?.focus();
+    ($("#errors, [autofocus]", dialog) || $(".body :is(input:not([type=hidden]), select, textarea)", dialog))?.focus();
   };
   const openArrived = () => $$("dialog[data-open]:not([open])").forEach(open);
 
@@ -117,6 +118,7 @@
       event.preventDefault();
       if (!$("dialog:modal")) open($("#find"));
     }
+    if (event.key === "Escape") event.target.closest("#find")?.close();
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     const stops = step ? $$("input[type=search], .finds a", event.target.closest("[data-find]") || root) : [];
     const next = stops[stops.indexOf(event.target) + step];
@@ -130,10 +132,7 @@
     if (event.target.matches("input,select,textarea") || $("dialog:modal")) return;
     if (event.key === "/") {
       const search = $("main input[type=search]");
-      if (search) {
-        event.preventDefault();
-        search.select();
-      }
+      if (search) event.preventDefault(), search.select();
     } else if (event.key === "?") open($("#keys"));
     else if (event.key === "g") pressedG = event.timeStamp;
     else if (event.timeStamp - pressedG < 1200) {
