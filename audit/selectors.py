@@ -67,9 +67,9 @@ def matching(rows: QuerySet[AuditSeal], wanted: Wanted) -> QuerySet[AuditSeal]:
         rows = rows.filter(_about(wanted.text))
     # Ids sort by time and are indexed, so a period is a stretch of them; the exact ends are checked besides.
     if wanted.since:
-        rows = rows.filter(entry__gte=_first_id(wanted.since - _SLACK), entry__occurred__gte=wanted.since)
+        rows = rows.filter(entry__gte=first_id(wanted.since - _SLACK), entry__occurred__gte=wanted.since)
     if wanted.until:
-        rows = rows.filter(entry__lt=_first_id(wanted.until + _SLACK), entry__occurred__lt=wanted.until)
+        rows = rows.filter(entry__lt=first_id(wanted.until + _SLACK), entry__occurred__lt=wanted.until)
     return rows
 
 
@@ -84,7 +84,8 @@ def _about(text: str) -> Q:
     return found | Q(seq=int(number)) if number.isascii() and number.isdigit() and len(number) < 19 else found
 
 
-def _first_id(moment: datetime) -> UUID:
+def first_id(moment: datetime) -> UUID:
+    """Return the lowest id an entry of that moment can have."""
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
@@ -112,6 +113,14 @@ def in_batches(rows: QuerySet[AuditSeal], *, up_to: int) -> Iterator[AuditSeal]:
     while batch := list(rows.filter(seq__lt=before).order_by("-seq")[:_BATCH]):
         yield from batch
         before = batch[-1].seq
+
+
+def in_order(rows: QuerySet[AuditSeal], *, up_to: int) -> Iterator[AuditSeal]:
+    """Yield the entries up to a number, oldest first, some at a time."""
+    after = 0
+    while batch := list(rows.filter(seq__gt=after, seq__lte=up_to).order_by("seq")[:_BATCH]):
+        yield from batch
+        after = batch[-1].seq
 
 
 _EACH_ACTOR = """

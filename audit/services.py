@@ -70,13 +70,11 @@ def record(
         "target_type": target.type,
         "target_id": _clean(target.id)[:200],
         "target_label": _clean(target.label)[:300],
-        "changes": {
-            name: [_plain(before), _plain(after)] for name, (before, after) in (changes or {}).items()
-        },
+        "changes": {name: [plain(before), plain(after)] for name, (before, after) in (changes or {}).items()},
         "comment": _clean(comment),
     }
     canonical = json.dumps(
-        {name: _plain(value) for name, value in fields.items()},
+        {name: plain(value) for name, value in fields.items()},
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=False,
@@ -106,14 +104,22 @@ def record_refused(
 
 
 def record_export(
-    action: Action, *, actor: Actor, target: Target, changes: Changes, project: int | None = None
+    action: Action,
+    *,
+    actor: Actor,
+    target: Target,
+    changes: Changes,
+    project: int | None = None,
+    comment: str = "",
 ) -> None:
     """Write, in a transaction of its own, that somebody takes data out; call it before the first line leaves."""
     with transaction.atomic(durable=True):
-        record(action, actor=actor, target=target, changes=changes, project=project)
+        record(action, actor=actor, target=target, changes=changes, project=project, comment=comment)
 
 
-def record_list_export(name: str, *, actor: Actor, filters: str, rows: int, project: int | None = None) -> None:
+def record_list_export(
+    name: str, *, actor: Actor, filters: str, rows: int, project: int | None = None
+) -> None:
     """Write that somebody takes a list out (``projects``), with its filters as the address has them."""
     record_export(
         Action.LIST_EXPORTED,
@@ -129,7 +135,8 @@ def _clean(text: str) -> str:
     return text.replace("\x00", "�")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as the log keeps it."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, datetime):
@@ -137,7 +144,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return _clean(str(value))

@@ -1,6 +1,5 @@
 """The audit log: to read, and to take away."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +13,7 @@ from django.views.decorators.http import require_GET
 from audit.access import actors_visible_to, entries_visible_to
 from audit.actions import Action
 from audit.actors import Target
+from audit.exporting import HEADS, cells_of, line_of_json
 from audit.forms import EntryFilters
 from audit.models import AuditSeal
 from audit.reading import Reader, auth_in_words, changes_of, line_of
@@ -29,14 +29,6 @@ from portal.web.htmx import render_page_or_region, wants_region
 from portal.web.tables import address
 from projects.access import projects_with
 from projects.selectors import choices
-
-# fmt: off
-HEADS = (
-    "Entry", "Time", "Action", "Outcome", "Made by", "Actor type", "Actor id", "Object type",
-    "Object id", "Object", "Project id", "Group id", "Before", "After", "Comment",
-    "Reason", "From", "User agent", "Signed in with", "Request", "Hash", "Previous hash",
-)
-# fmt: on
 
 
 def _filters(request: HttpRequest) -> EntryFilters:
@@ -144,39 +136,7 @@ def _name(reader: Reader) -> str:
 @require(Right.EXPORT_AUDIT)
 def export_csv(request: HttpRequest) -> StreamingHttpResponse:
     """Download the entries as filtered, for a spreadsheet."""
-    return csv_response(_name(_reader()), HEADS, (_cells(seal) for seal in _exported(request, "CSV")))
-
-
-def _cells(seal: AuditSeal) -> list[object]:
-    entry = seal.entry
-    before, after = (
-        json.dumps({name: pair[side] for name, pair in entry.changes.items()}, ensure_ascii=False)
-        for side in (0, 1)
-    )
-    return [
-        seal.seq,
-        entry.occurred,
-        entry.action,
-        entry.outcome,
-        entry.actor_display,
-        entry.actor_type,
-        entry.actor_id,
-        entry.target_type,
-        entry.target_id,
-        entry.target_label,
-        entry.project_id,
-        entry.group_id,
-        before if entry.changes else "",
-        after if entry.changes else "",
-        entry.comment,
-        entry.reason,
-        entry.ip,
-        entry.user_agent,
-        entry.auth,
-        entry.request_id,
-        seal.hash,
-        seal.prev_hash,
-    ]
+    return csv_response(_name(_reader()), HEADS, (cells_of(seal) for seal in _exported(request, "CSV")))
 
 
 @require_GET
@@ -187,10 +147,7 @@ def export_ndjson(request: HttpRequest) -> StreamingHttpResponse:
     ``entry`` stands there in its canonical form, letter by letter, so that the hash can be computed again:
     SHA-256 of the previous hash, ``1`` and that text.
     """
-    lines = (
-        f'{{"seq":{seal.seq},"prev_hash":"{seal.prev_hash}","hash":"{seal.hash}","entry":{seal.entry.canonical}}}\n'
-        for seal in _exported(request, "JSON lines")
-    )
+    lines = (line_of_json(seal) for seal in _exported(request, "JSON lines"))
     response = StreamingHttpResponse(lines, content_type="application/x-ndjson; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{_name(_reader())}.ndjson"'
     return response

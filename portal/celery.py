@@ -64,6 +64,7 @@ app.conf.beat_schedule = {
     "return limits": _every("projects.return_limits", 60),
     "make partitions": _every("spend.make_partitions", 3600),
     "sync directory": _every("directory.sync", 15),
+    "anchor the audit log": _every("audit.keep_anchor", 300),
     "drop old rows": _daily("spend.drop_old", 2, 20),
     "watch user tokens": _daily("tokens.watch", 5, 10),
     "watch api keys": _daily("apikeys.watch", 5, 20),
@@ -73,6 +74,7 @@ app.conf.beat_schedule = {
 app.autodiscover_tasks(
     [
         "portal.schedule",
+        "audit",
         "portal.accounts",
         "portal.spend",
         "portal.notifications",

@@ -113,6 +113,9 @@ REFUSAL_STREAM_LENGTH = 100_000
 LEDGER_MONTHS = env.number("PORTAL_LEDGER_MONTHS", 25)
 REFUSAL_DAYS = env.number("PORTAL_REFUSAL_DAYS", 400)
 
+# A directory that the database's administrator cannot change; empty: no anchors are kept.
+AUDIT_ANCHORS = env.text("PORTAL_AUDIT_ANCHORS")
+
 CELERY_BROKER_URL = env.broker_url(REDIS_URL)
 
 LOGGING = {

@@ -31,6 +31,8 @@ COMMANDS = {
     "spend": "--project nothing",
     "replay_trace": "trace.csv --project nothing --model a-model --url http://127.0.0.1:1",
     "explain": "nothing --model a-model",
+    "verify_audit_log": "",
+    "export_audit_log": "",
 }
 
 

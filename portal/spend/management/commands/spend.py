@@ -1,18 +1,15 @@
 """What was used and refused, from ledger and inbox."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.utils.dateparse import parse_date, parse_datetime
 
 from portal.decision import jobs
 from portal.lib.errors import Unavailable
 from portal.lib.money import decimal_string
-from portal.lib.windows import midnight, to_datetime
-from portal.organization.selectors import current as current_organization
+from portal.organization.commands import moment
 from portal.spend.booked import booked
-from portal.web.commands import PortalCommand, UsageError
+from portal.web.commands import PortalCommand
 from projects.commands import group_named, project_named
 
 
@@ -39,8 +36,8 @@ class Command(PortalCommand):
         used = booked(
             project=project_named(project).pk if project else None,
             group=group_named(group).pk if group else None,
-            since=_moment(since) if since else None,
-            until=_moment(until) if until else None,
+            since=moment(since) if since else None,
+            until=moment(until) if until else None,
         )
         answer = {
             "calls": used.calls,
@@ -50,15 +47,3 @@ class Command(PortalCommand):
             "refused": used.refused,
         }
         self.answer(answer, "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in answer.items()))
-
-
-def _moment(text: str) -> datetime:
-    """Read a moment; without a zone it is UTC, and a day begins at the organization's midnight."""
-    try:
-        if day := parse_date(text):
-            return to_datetime(midnight(day, current_organization().time_zone))
-        if moment := parse_datetime(text):
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except ValueError:
-        pass
-    raise UsageError(f"{text} is no moment. Write it like 2026-11-24T09:00:00Z or 2026-11-24.")
