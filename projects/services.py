@@ -14,11 +14,12 @@ from portal.accounts.models import Person
 from portal.accounts.services import refuse_toxic
 from portal.decision import subjects
 from portal.decision.models import Subject
-from portal.decision.services import set_limit
+from portal.decision.services import lock_limits, set_limit
 from portal.lib.errors import ChangedMeanwhile, RuleBroken, refuse_if_changed
 from portal.lib.names import checked_code, checked_name, checked_tags
 from portal.spend import scopes
 from portal.spend.touched import touch
+from projects.envelopes import refuse_beyond_in_place
 from projects.models import GroupAccess, Membership, Project
 from projects.selectors import people_who_may_hold_tokens
 
@@ -146,6 +147,8 @@ def update_project(
 
     Raises ChangedMeanwhile when one of the values in ``seen`` is no longer what the person saw.
     """
+    if "group" in fields:
+        lock_limits(scopes.project(project.pk))
     project = Project.objects.select_for_update(of=("self",)).select_related("group").get(pk=project.pk)
     refuse_if_changed(seen, editable(project))
     if "name" in fields:
@@ -167,6 +170,8 @@ def update_project(
     for name, (_, after) in changes.items():
         setattr(project, name, after)
     project.save()
+    if "group" in changes:
+        refuse_beyond_in_place(project)
     publish(project)
     touch([project.pk])
     if "name" in changes:
@@ -201,6 +206,8 @@ def set_project_state(
             return project
         project.state = state
         project.save(update_fields=["state"])
+        if before == Project.State.ARCHIVED:
+            refuse_beyond_in_place(project)
         publish(project)
         record(
             Action.PROJECT_STATE_CHANGED,

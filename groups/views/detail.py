@@ -40,7 +40,7 @@ def detail(request: HttpRequest, code: str) -> HttpResponse:
     now, sheet = clock(), sheet_of(group, organization)
     form = LimitForm(posted(request), sheet=sheet, currency=organization.currency)
     if form.is_valid() and form.save(actor=actor_of(request)):
-        return saved(request, to=here, toast=f"Limits saved for {group.name}")
+        return saved(request, to=here, toast=form.toast(f"Limits saved for {group.name}"))
     standing.catch_up()
     levels = chain(sheet.places, now)
     owned = standings(Project.objects.filter(group=group)).exclude(project__state=Project.State.ARCHIVED)

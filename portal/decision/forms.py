@@ -62,6 +62,15 @@ class LimitForm(PortalForm):
         """Return what saving would do."""
         return limits.preview(self.sheet, self.wanted() if self.is_bound else self.now, calendar)
 
+    def beyond(self) -> list[str]:
+        """Return in words where limits of children add up to more than their parent's with the amounts typed."""
+        found = limits.beyond_of(self.sheet, self.wanted() if self.is_bound else self.now)
+        return [each.in_words(self.currency) for each in found]
+
+    def toast(self, words: str) -> str:
+        """Return what is said after saving, with what the limits add up to where that is too much."""
+        return ". ".join([words, *self.beyond()])
+
     def save(self, *, actor: Actor) -> bool:
         """Save, and tell whether it worked; else the form says why beside the fields.
 

@@ -9,6 +9,7 @@ from django.db import transaction
 from audit.actors import Actor, Target
 from portal.accounts.models import Person
 from portal.decision import valkey
+from portal.decision.envelopes import Beyond, beyond
 from portal.decision.services import lock_limits, set_limit, shown_amount
 from portal.lib.errors import RuleBroken, Unavailable
 from portal.lib.money import format_money
@@ -251,6 +252,13 @@ def preview(sheet: LimitSheet, wanted: Mapping[str, int | None], calendar: Calen
         expected=outlook.total,
         forecast=outlook,
     )
+
+
+def beyond_of(sheet: LimitSheet, wanted: Mapping[str, int | None]) -> list[Beyond]:
+    """Return where the limits of children would add up to more than their parent's; not to those who only lower."""
+    if sheet.most_raise == 0:
+        return []
+    return beyond(sheet.scope_key, {"day": wanted.get("daily"), "month": wanted.get("monthly")})
 
 
 def _round_up(amount: int) -> int:

@@ -14,6 +14,7 @@ from audit.actions import Action
 from audit.actors import Actor, Target
 from audit.services import record
 from portal.decision import subjects
+from portal.decision.envelopes import WINDOWS, refuse_beyond
 from portal.decision.raising import general_row, refuse_raise
 from portal.lib import windows
 from portal.lib.errors import RuleBroken, refuse_if_changed
@@ -116,6 +117,10 @@ def set_limit(
             return limit
         else:
             action = Action.LIMIT_CHANGED
+        if metric == "spend" and window in WINDOWS and not model and mode == Limit.Mode.ENFORCE:
+            held = limit.amount if action == Action.LIMIT_CHANGED and limit.mode == mode else None
+            if held is None or value > held:
+                refuse_beyond(scope_key, {window: value}, field="amount")
         limit.amount, limit.mode, limit.changed_by = value, mode, actor.display
         limit.save()
         after = _described(limit)

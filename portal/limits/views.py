@@ -16,6 +16,7 @@ from portal.accounts.access import person_of, refuse_unless, require
 from portal.accounts.actors import actor_of
 from portal.accounts.models import Person
 from portal.accounts.policy import Right
+from portal.decision.envelopes import beyond
 from portal.decision.one_limit import remove_limit
 from portal.decision.state import calendar
 from portal.lib.errors import RuleBroken
@@ -26,6 +27,7 @@ from portal.limits.places import Place
 from portal.limits.selectors import rows_of, shown, used_of
 from portal.organization.selectors import current as current_organization
 from portal.spend.models import Limit, Price
+from portal.spend.selectors import spend_limits
 from portal.spend.settled import LimitKey, settled
 from portal.web.csv import csv_response
 from portal.web.forms import posted
@@ -131,7 +133,9 @@ def new(request: HttpRequest) -> HttpResponse:
     if form.is_valid() and form.place is not None:
         place, most_raise = get_place(request, form.place.key)
         if save(form, place, most_raise=most_raise, actor=actor_of(request)):
-            return saved(request, to=_back(request), toast=f"Limit set on {place.name}")
+            return saved(
+                request, to=_back(request), toast=_told(f"Limit set on {place.name}", place, most_raise)
+            )
     context = {"form": form, "back": _back(request), **_choices()}
     return render(request, "limits/new.html", context, status=422 if form.errors else 200)
 
@@ -143,7 +147,8 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     limit, place, most_raise = get_limit(request, pk)
     form = AmountForm(posted(request), limit=limit)
     if form.is_valid() and save(form, place, most_raise=most_raise, actor=actor_of(request)):
-        return saved(request, to=_back(request), toast=f"Limit saved on {place.name}", refresh=[REGION])
+        toast = _told(f"Limit saved on {place.name}", place, most_raise)
+        return saved(request, to=_back(request), toast=toast, refresh=[REGION])
     organization = current_organization()
     used = used_of([limit], organization.zone).get(limit.pk)
     context = {
@@ -223,6 +228,16 @@ def _outlook(form: NewLimitForm, key: str, zone: str, currency: str) -> dict[str
         "refuses": used is not None and used >= data["stored"],
         "observes": data["mode"] == Limit.Mode.OBSERVE,
     }
+
+
+def _told(words: str, place: Place, most_raise: int | None) -> str:
+    """Return what is said after saving, with what limits of children add up to, but not to those who only lower."""
+    if most_raise == 0:
+        return words
+    day, month = spend_limits([place.key]).get(place.key, (None, None))
+    currency = current_organization().currency
+    found = beyond(place.key, {"day": day, "month": month})
+    return ". ".join([words, *(each.in_words(currency) for each in found)])
 
 
 def _settled(key: str, metric: str, window: str, model: str, zone: str) -> int | None:

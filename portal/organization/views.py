@@ -76,7 +76,7 @@ def limits(request: HttpRequest) -> HttpResponse:
     )
     form = LimitForm(posted(request), sheet=sheet, currency=organization.currency)
     if form.is_valid() and form.save(actor=actor_of(request)):
-        return saved(request, to=here, toast="Limits of the organization saved")
+        return saved(request, to=here, toast=form.toast("Limits of the organization saved"))
     levels = chain(sheet.places, now)
     context: dict[str, Any] = {
         "tabs": tabs(request, "limits"),

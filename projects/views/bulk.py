@@ -18,6 +18,7 @@ from portal.web.htmx import render_page_or_region, saved
 from projects import standing
 from projects.access import BULK_RIGHTS, bulk_changes_of, projects_with
 from projects.bulk import MOST, Change, Line, What, carry_out, plan
+from projects.envelopes import warnings_about
 from projects.forms import BulkForm
 from projects.listing import standings
 from projects.models import Project, ProjectQuerySet
@@ -136,7 +137,8 @@ def _carry_out(request: HttpRequest) -> HttpResponse:
         reason=request.POST.get("reason", "").strip()[:300],
     )
     words = f"{done:,} project{'' if done == 1 else 's'} {DONE[what]}"
+    warnings = warnings_about([pk for pk, _ in seen]) if what in (What.MOVE, What.LIMITS) else []
     if not failures:
-        return saved(request, to=reverse("projects:list"), toast=words)
-    context = {"words": words, "done": done, "failures": failures, "what": what}
+        return saved(request, to=reverse("projects:list"), toast=". ".join([words, *warnings]))
+    context = {"words": words, "done": done, "failures": failures, "warnings": warnings}
     return render(request, "projects/bulk_result.html", context)

@@ -27,7 +27,7 @@ def limits(request: HttpRequest, code: str) -> HttpResponse:
     sheet, here = sheet_of(project, organization, person_of(request)), reverse("projects:limits", args=[code])
     form = LimitForm(posted(request), sheet=sheet, currency=organization.currency)
     if form.is_valid() and form.save(actor=actor_of(request)):
-        return saved(request, to=here, toast=f"Limits saved for {project.name}")
+        return saved(request, to=here, toast=form.toast(f"Limits saved for {project.name}"))
     context = page_context(request, project, "limits")
     levels = chain(sheet.places, context["calendar"])
     context |= {

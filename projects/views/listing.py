@@ -26,6 +26,7 @@ from portal.web.pagination import Page, page_of
 from portal.web.tables import Column, sorting
 from projects import standing
 from projects.access import bulk_changes_of, projects_with
+from projects.envelopes import warnings_about
 from projects.forms import ProjectFilters, ProjectForm
 from projects.listing import all_shown, figures, matching, shown, standings
 from projects.models import ProjectStanding
@@ -143,7 +144,8 @@ def new(request: HttpRequest) -> HttpResponse:
                 allowed_models=data["allowed_models"],
                 actor=actor,
             )
-            return saved(request, to=reverse("projects:detail", args=[project.code]), toast="Project created")
+            toast = ". ".join(["Project created", *warnings_about([project.pk])])
+            return saved(request, to=reverse("projects:detail", args=[project.code]), toast=toast)
         except RuleBroken as broken:
             form.add_broken_rule(broken)
     sign = currency_sign(current_organization().currency)

@@ -17,6 +17,7 @@ from portal.web.forms import posted
 from portal.web.htmx import render_dialog, saved
 from projects.access import get_project
 from projects.deletion import delete_project, traces_of
+from projects.envelopes import warnings_about
 from projects.forms import ReasonForm, SettingsForm
 from projects.models import Project
 from projects.pages import page_context
@@ -42,8 +43,10 @@ def settings(request: HttpRequest, code: str) -> HttpResponse:
     form = SettingsForm(posted(request), project=project, person=person_of(request), can_govern=governs)
     if form.is_valid():
         try:
-            update_project(project=project, actor=actor_of(request), seen=form.seen, **form.values)
-            return saved(request, to=reverse("projects:settings", args=[code]), toast="Settings saved")
+            changed = update_project(project=project, actor=actor_of(request), seen=form.seen, **form.values)
+            warnings = warnings_about([project.pk]) if changed.group_id != project.group_id else []
+            toast = ". ".join(["Settings saved", *warnings])
+            return saved(request, to=reverse("projects:settings", args=[code]), toast=toast)
         except RuleBroken as broken:
             form.add_broken_rule(broken)
     return render(
@@ -69,13 +72,16 @@ def change(request: HttpRequest, code: str, state: str) -> HttpResponse:
         if state == Project.State.ARCHIVED and request.POST.get("confirm", "").strip() != project.code:
             error = f"Type {project.code}, as it stands above."
         else:
-            before = project.state
-            set_project_state(
-                project=project, state=state, actor=actor_of(request), reason=form.cleaned_data["reason"]
-            )
-            # What was done by mistake is undone at once; archiving, too, unless it needs the code again.
-            undo = reverse("projects:state", args=[code, before]) if before != Project.State.ARCHIVED else ""
-            return saved(request, to=back, toast=f"{project.name} is {becomes}", undo=undo)
+            before, reason = project.state, form.cleaned_data["reason"]
+            try:
+                set_project_state(project=project, state=state, actor=actor_of(request), reason=reason)
+            except RuleBroken as broken:
+                form.add_error(None, broken.message)
+            else:
+                # What was done by mistake is undone at once; archiving, too, unless it needs the code again.
+                was_archived = before == Project.State.ARCHIVED
+                undo = "" if was_archived else reverse("projects:state", args=[code, before])
+                return saved(request, to=back, toast=f"{project.name} is {becomes}", undo=undo)
     context = {
         "form": form,
         "project": project,
@@ -94,8 +100,9 @@ def change(request: HttpRequest, code: str, state: str) -> HttpResponse:
     template = (
         "projects/archive_dialog.html" if state == Project.State.ARCHIVED else "projects/state_dialog.html"
     )
+    status = 422 if error or form.errors else 200
     return render_dialog(
-        request, template, context, title=f"{verb} {project.name}?", back=back, status=422 if error else 200
+        request, template, context, title=f"{verb} {project.name}?", back=back, status=status
     )
 
 
