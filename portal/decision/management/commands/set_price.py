@@ -40,7 +40,7 @@ class Command(PortalCommand):
         for name in ("ceiling", "context_window"):
             if options[name] is not None and options[name] < 1:
                 raise RuleBroken("Enter a number of tokens, 1 or more.", field=name)
-        amounts = {
+        amounts: dict[str, Any] = {
             name: _amount(options[name], name) if options[name] else None
             for name in ("cached_input", "cache_write")
         }
