@@ -1,6 +1,5 @@
 """Compare counters, roll-ups and limits: find drift and repair it, find limits that are near or over."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,27 +9,16 @@ from django.db import connection, transaction
 from audit.actions import Action
 from audit.actors import Actor, Target
 from audit.services import record
-from portal.decision import alerts, decide, jobs, rebuild, state, valkey
-from portal.decision.models import Drift, Subject
+from portal.decision import alerts, decide, drift, rebuild, state
+from portal.decision.drift import BASE, Difference
+from portal.decision.models import Drift
 from portal.lib.errors import Unavailable
 from portal.organization.models import Organization
 from portal.organization.selectors import current
-from portal.spend import retention, settled
-from portal.spend.models import Limit
-from portal.spend.settled import LimitKey
+from portal.spend import retention
 from portal.spend.standings import Standing, standings
 
-BASE = 10**9
 NEAR = 80  # percent of a limit
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A counter that does not say what the record says."""
-
-    counter: str
-    counted: int
-    recorded: int
 
 
 @dataclass(slots=True)
@@ -44,95 +32,15 @@ class Checked:
     alerts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    counters: dict[str, tuple[LimitKey, int, int]]
-    snapshot: settled.Snapshot
-    counted: dict[str, list[int] | None]
-
-
-def _read() -> _Reading:
-    """Read the counters first, then the record: what is counted later than that makes no false drift."""
-    now = state.server_time()
-    limits = [LimitKey(row.scope_key, row.metric, row.window, row.model) for row in Limit.objects.all()]
-    zone = Subject.objects.get(pk="cfg").data["zone"]
-    current = state.calendar(now, zone)
-    guess = settled.settled(limits, current)
-    keys = sorted(guess)
-    counted: dict[str, list[int] | None] = {}
-    for start in range(0, len(keys), 1000):
-        part = keys[start : start + 1000]
-        answer = decide.ask("read", *part)
-        counted.update(zip(part, answer[1:], strict=True))
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        seen = settled.snapshot()
-        found = settled.settled(limits, current)
-    return _Reading({key: found[key] for key in keys if key in found}, seen, counted)
-
-
-def _difference(key: str, reading: _Reading) -> Difference | None:
-    _, start, recorded = reading.counters[key]
-    counter = reading.counted[key]
-    counted = 0
-    if counter:
-        if counter[0] > start:
-            return None  # the window has ended since
-        if counter[0] == start:
-            counted = counter[1] * BASE + counter[2]
-    return None if counted == recorded else Difference(key, counted, recorded)
-
-
-def differences(tries: int = 5) -> tuple[list[Difference], _Reading]:
-    """Return the counters that differ from the record and stay so; what is on its way is not a difference."""
-    suspects: dict[str, Difference] | None = None
-    for _ in range(tries):
-        jobs.move_usage()
-        reading = _read()
-        now = {key: difference for key in reading.counters if (difference := _difference(key, reading))}
-        if suspects is not None:
-            # Seen twice with the same numbers, and nothing was counted in between.
-            now = {
-                key: difference
-                for key, difference in now.items()
-                if suspects.get(key, difference) == difference
-            }
-        if not now or suspects == now:
-            return list(now.values()), reading
-        suspects = now
-    return list((suspects or {}).values()), reading
-
-
-def repair(found: list[Difference], reading: _Reading) -> list[Difference]:
-    """Set counters to what the record says, unless they moved meanwhile; return those repaired."""
-    done = []
-    for difference in found:
-        _, start, recorded = reading.counters[difference.counter]
-        counter = reading.counted[difference.counter]
-        seq = counter[5] if counter else 0
-        if counter and counter[0] < start:
-            continue  # it turns by itself at the next call
-        answer = valkey.call(
-            "repair",
-            difference.counter,
-            start,
-            seq,
-            *divmod(recorded, BASE),
-            json.dumps([reading.snapshot.xmax, list(reading.snapshot.running)]),
-        )
-        if answer[0] == b"ok":
-            done.append(difference)
-    return done
-
-
 def check_limits(actor: Actor) -> Checked:
     """The minute's check: repair drift, record it, and tell of thresholds, first refusals and drift once a window."""
     rebuild.ensure_ready()
-    found, reading = differences()
+    turn = drift.turn()
+    compared = drift.compare(turn.limits)
     organization = current()
-    result = Checked(limits=len(reading.counters))
-    result.drift += repair(found, reading)
+    result = Checked(limits=len(compared.counters))
+    result.drift += drift.repair(compared)
+    turn.done()
     if result.drift:
         _record_drift(result.drift, organization, actor)
     least = min(NEAR, *organization.thresholds)
@@ -183,12 +91,12 @@ def reconcile() -> dict[str, list[Any]]:
     """Compare counters with roll-ups and inbox, and roll-ups with the ledger; three lists, empty when all agree."""
     try:
         rebuild.ensure_ready()
-        found, reading = differences()
-        reserved = reserved_differences(reading.counters)
+        compared = drift.compare(drift.every_limit())
+        reserved = reserved_differences(compared.counters)
     except Unavailable as error:
         raise Unavailable(f"the counters cannot be read: {error}") from error
     return {
-        "counters": [vars_of(difference) for difference in found],
+        "counters": [vars_of(difference) for difference in compared.differences],
         "reserved": [vars_of(difference) for difference in reserved],
         "roll_ups": [
             {"day": day, "ledger_and_roll_up": list(values)} for day, values in rollup_differences()

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
 from django.db import connection
 
@@ -77,6 +76,11 @@ _SUMS = f"""
 """  # noqa: S608  fixed names
 
 
+# The match is one hash table of keys, however many there are.
+_SUMS_OF_SCOPES = _SUMS.format(match="scope_key = ANY(%(keys)s)")
+_SUMS_OF_EACH = _SUMS.format(match="regexp_replace(scope_key, '[^:]*$', '*') = ANY(%(keys)s)")
+
+
 def sums(scope_keys: Iterable[str], first: date, last: date) -> list[Sum]:
     """Return what the scopes used on the local days ``first <= day < last``, by scope and model.
 
@@ -84,17 +88,16 @@ def sums(scope_keys: Iterable[str], first: date, last: date) -> list[Sum]:
     REPEATABLE READ when it has to agree with a `snapshot`.
     """
     keys = set(scope_keys)
-    exact = [key for key in keys if not key.endswith(":*")]
-    each = [key[:-1] for key in keys if key.endswith(":*")]
-    matches = ["scope_key = ANY(%(exact)s)"]
-    parameters: dict[str, Any] = {"first": first, "last": last, "exact": exact}
-    for number, prefix in enumerate(each):
-        matches.append(f"starts_with(scope_key, %(each{number})s)")
-        parameters[f"each{number}"] = prefix
+    each = sorted(key for key in keys if key.endswith(":*"))
+    found: dict[tuple[str, str], Sum] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_SUMS.format(match=" OR ".join(matches)), parameters)
-        # Sums of money outgrow a bigint; they come as exact decimals.
-        return [Sum(row[0], row[1], row[2], row[3], int(row[4])) for row in cursor.fetchall()]
+        for statement, part in ((_SUMS_OF_SCOPES, sorted(keys.difference(each))), (_SUMS_OF_EACH, each)):
+            if part:
+                cursor.execute(statement, {"first": first, "last": last, "keys": part})
+                for row in cursor.fetchall():
+                    # Sums of money outgrow a bigint; they come as exact decimals.
+                    found[row[0], row[1]] = Sum(row[0], row[1], row[2], row[3], int(row[4]))
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,24 @@ class LimitKey:
         return f"k:{scope_key}|{self.metric}|{self.window}|{self.model}"
 
 
+_JUST_USED = f"""
+    WITH used AS MATERIALIZED (
+        SELECT DISTINCT {SCOPE_OF_GROUP} AS scope_key FROM ledger WHERE moment >= %(since)s GROUP BY {GROUPS_OF_SCOPES}
+    )
+    SELECT scope_key, metric, "window", model FROM spend_limit
+     WHERE "window" IN ('day', 'week', 'month') AND scope_key IN (
+           SELECT scope_key FROM used UNION SELECT regexp_replace(scope_key, '[^:]*$', '*') FROM used)
+     LIMIT %(most)s
+"""  # noqa: S608  fixed names
+
+
+def just_used(since: datetime, most: int) -> list[LimitKey]:
+    """Return up to ``most`` calendar limits that count calls of since the moment."""
+    with connection.cursor() as cursor:
+        cursor.execute(_JUST_USED, {"since": since, "most": most})
+        return [LimitKey(*row) for row in cursor.fetchall()]
+
+
 def settled(limits: Iterable[LimitKey], windows: dict[str, Window]) -> dict[str, tuple[LimitKey, int, int]]:
     """Return for every calendar counter of the limits ``(limit, window start, settled amount)`` by counter key.
 
@@ -157,14 +178,15 @@ def settled(limits: Iterable[LimitKey], windows: dict[str, Window]) -> dict[str,
             continue
         used = sums({limit.scope_key for limit in of_kind}, window.first, next_day(kind, window.first))
         by_scope: dict[str, list[Sum]] = {}
+        users: dict[str, list[str]] = {}
         for row in used:
-            by_scope.setdefault(row.scope_key, []).append(row)
+            if row.scope_key not in by_scope:
+                by_scope[row.scope_key] = []
+                users.setdefault(f"{row.scope_key.rpartition(':')[0]}:*", []).append(row.scope_key)
+            by_scope[row.scope_key].append(row)
         for limit in of_kind:
-            if limit.scope_key.endswith(":*"):
-                prefix = limit.scope_key[:-1]
-                scopes = [key for key in by_scope if key.startswith(prefix)]
-            else:
-                scopes = [limit.scope_key]
+            is_each = limit.scope_key.endswith(":*")
+            scopes = users.get(limit.scope_key, []) if is_each else [limit.scope_key]
             for scope_key in scopes:
                 amount = sum(
                     row.of(limit.metric)

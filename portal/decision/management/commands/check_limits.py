@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from portal.decision.check import Difference, check_limits
+from portal.decision.check import check_limits
+from portal.decision.drift import Difference
 from portal.decision.health import note_check
 from portal.decision.services import shown_amount
 from portal.spend.standings import Standing
