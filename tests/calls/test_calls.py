@@ -107,7 +107,7 @@ def test_the_difference_is_shown_before_it_is_booked(call: Cast, browse: Browse)
     form = alice.get(CORRECT)
     shown = alice.post(CORRECT, entered(form, **NUMBERS))
     assert shown.status_code == 200
-    assert "$0.002100" in shown.content.decode()
+    assert "$0.002100000" in shown.content.decode()
     assert booked() == [("settle", 1, 1_100_000)]
     # What was looked at is what is booked: other numbers are shown first.
     other = alice.post(CORRECT, entered(shown, **{**NUMBERS, "input_tokens": "3000"}))
