@@ -41,6 +41,7 @@ class Guarded(models.TextChoices):
     APPROVALS = "approvals", "decide about a request"
     ACCESS = "access", "change who may do what"
     PRICES = "prices", "change the price book"
+    CORRECTIONS = "corrections", "correct what was booked"
     EXPORT = "export", "export records"
     SETTINGS = "settings", "change a policy of the organization"
 

@@ -5,7 +5,7 @@ from django.http import Http404, HttpRequest
 
 from portal.accounts.access import can, groups_administered, person_of
 from portal.accounts.models import Person
-from portal.accounts.policy import Right, Role, reach
+from portal.accounts.policy import Reach, Right, Role, reach
 from portal.approvals.kinds import RIGHTS
 from portal.approvals.models import Request
 from projects.models import Membership
@@ -38,6 +38,19 @@ def waiting_on(person: Person) -> QuerySet[Request]:
         elif reach(right, [Role.GROUP_ADMIN]) and (groups := groups_administered(person)):
             mine |= Q(kind=kind, project__group__in=groups)
     waiting = Request.objects.filter(mine, state=Request.State.WAITING)
+    return waiting.exclude(requester=person).exclude(beneficiary=person)
+
+
+def waited_for(person: Person) -> QuerySet[Request]:
+    """Return the waiting requests that the roles of the person decide, also of somebody who is disabled now."""
+    roles = {grant.role for grant in person.role_grants.all() if grant.is_current}
+    mine = Q(pk__in=[])
+    for kind, right in RIGHTS.items():
+        if reach(right, roles) is Reach.ALL:
+            mine |= Q(kind=kind)
+        elif reach(right, roles & {Role.GROUP_ADMIN}):
+            mine |= Q(kind=kind, project__group__in=groups_administered(person))
+    waiting = Request.objects.filter(mine, state=Request.State.WAITING).select_related("project")
     return waiting.exclude(requester=person).exclude(beneficiary=person)
 
 

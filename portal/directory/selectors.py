@@ -8,11 +8,17 @@ from django.db.models import QuerySet
 from apikeys.models import ApiKey
 from portal.accounts.models import Person
 from portal.accounts.policy import Role
+from portal.approvals.access import waited_for
 from portal.approvals.models import Request
+from portal.approvals.services import deciders_of
 from portal.directory.certificates import certificates
 from portal.directory.models import DirectoryState, SyncRun
 from projects.models import Membership, Project
 from tokens.models import UserToken
+
+FEW = 2
+"""With so many others who decide, a request may lie; with more, somebody will see it."""
+LOOKED_AT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,7 @@ class LeftBehind:
     projects: list[Project]  # which nobody else who is here owns
     keys: list[ApiKey]
     requests: list[Request]  # theirs, which wait for a decision
+    decisions: list[tuple[Request, int]]  # which waited for theirs, and how many others decide
     tokens: int  # suspended with them
 
     @property
@@ -38,8 +45,16 @@ def left_behind(person: Person) -> LeftBehind:
         list(solely_owned(person)),
         list(keys.order_by("name", "pk")),
         list(requests.order_by("pk")),
+        waiting_for_few(person),
         UserToken.objects.filter(person=person, revoked__isnull=True, suspended__isnull=False).count(),
     )
+
+
+def waiting_for_few(person: Person) -> list[tuple[Request, int]]:
+    """Return the oldest requests that waited for the person with hardly anybody else to decide, and how many others."""
+    waiting = waited_for(person).order_by("expires", "pk")[:LOOKED_AT]
+    others = [(request, deciders_of(request).exclude(pk=person.pk).count()) for request in waiting]
+    return [(request, number) for request, number in others if number <= FEW]
 
 
 def solely_owned(person: Person) -> QuerySet[Project]:

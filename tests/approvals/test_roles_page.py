@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from django.test import Client
+import pytest
+from django.test import Client, override_settings
 
 from portal.accounts.models import Person, RoleGrant
 from portal.accounts.policy import STEP_UP, TOXIC, Reach, Role, matrix
@@ -18,6 +19,7 @@ Browse = Callable[[Person], Client]
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/roles.md"
 PAGE = "/settings/roles/"
 REVIEW = f"{PAGE}review/"
+UNGUARDED = {"projects:export_template": "An example of the file to import; it holds no records."}
 
 
 def table() -> list[list[str]]:
@@ -49,8 +51,33 @@ def test_the_page_shows_every_right(cast: Cast, browse: Browse) -> None:
     assert browse(cast.bob).get(PAGE).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("allowed", "words"),
+    [(False, "are refused at sign-in"), (True, "may sign in, to what projects give them")],
+)
+def test_the_page_says_whether_guests_come_in_and_where_that_is_set(
+    cast: Cast, browse: Browse, allowed: bool, words: str
+) -> None:
+    with override_settings(ENTRA_ALLOW_GUESTS=allowed):
+        page = browse(cast.erin).get(PAGE).content.decode()
+    assert words in page
+    assert f"set <code>ENTRA_ALLOW_GUESTS</code> to <code>{0 if allowed else 1}</code>" in page
+
+
 def test_every_guarded_address_is_there() -> None:
     assert set(STEP_UP) <= set(addresses())
+
+
+def test_no_address_that_issues_exports_or_approves_is_forgotten() -> None:
+    named = {name for name in addresses() if re.search("export|rotate|issue|register|approve", name)}
+    assert named - set(STEP_UP) == set(UNGUARDED)
+
+
+def test_an_export_asks_again_and_then_downloads(cast: Cast, browse: Browse) -> None:
+    for page in ("/projects/export/", "/accounts/people/export/", "/limits/export/"):
+        answer = signed_in(cast.alice, has_confirmed=False).get(page)
+        assert answer["Location"].startswith("/accounts/confirm/?kind=export")
+        assert browse(cast.alice).get(page)["Content-Type"].startswith("text/csv")
 
 
 def test_an_old_sign_in_is_asked_again_and_a_stranger_is_not(cast: Cast) -> None:

@@ -10,9 +10,12 @@ from apikeys.models import ApiKey
 from apikeys.services import issue_api_key
 from audit.models import AuditEntry
 from portal.accounts.models import Person
+from portal.decision.services import set_limit
 from portal.directory.models import DirectoryState, SyncRun
 from portal.directory.services import depart
 from portal.directory.tasks import sync_directory
+from portal.spend import scopes
+from projects.requests import ask_for_raise
 from projects.services import create_project
 from tests import factories
 from tests.factories import Cast
@@ -94,6 +97,40 @@ def test_page_of_a_person_who_left_lists_what_they_leave_and_hands_it_over(
     again = admin.post(f"/directory/people/{bob.pk}/hand-over/", {"person": priya})
     assert again.status_code == 422
     assert "leaves nothing" in again.content.decode()
+
+
+def test_page_of_a_person_who_left_lists_the_requests_that_waited_for_them(
+    cast: Cast, browse: Browse
+) -> None:
+    grace = factories.person("Grace Claims", role="group_admin", group=cast.claims)
+    key = scopes.project(cast.triage.pk)
+    limit = set_limit(
+        scope_key=key,
+        label="Claims triage",
+        metric="spend",
+        window="day",
+        amount="100",
+        actor=factories.ACTOR,
+    )
+    assert limit is not None
+    request = ask_for_raise(
+        limit=limit,
+        project=cast.triage,
+        amount=200 * 10**9,
+        requester=cast.bob,
+        actor=factories.ACTOR,
+        reason="more",
+    )
+    depart(person=grace, because="deleted", actor=factories.ACTOR)
+    admin = browse(cast.alice)
+
+    page = admin.get(f"/accounts/people/{grace.pk}/").content.decode()
+
+    assert f'href="/requests/{request.pk}/"' in page
+    assert "waited for their decision; 1 other can decide" in page
+    for name in ("Ada", "Ben"):
+        factories.person(f"{name} Admin", role="admin")
+    assert "waited for their decision" not in admin.get(f"/accounts/people/{grace.pk}/").content.decode()
 
 
 @pytest.mark.parametrize("who", ["erin", "bob"])

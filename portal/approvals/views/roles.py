@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
+from portal.accounts.conf import microsoft
 from portal.accounts.policy import STEP_UP, TOXIC, Reach, Right, Role, matrix
 from portal.accounts.step_up import Guarded
 from portal.approvals import services
@@ -47,6 +48,7 @@ def table(request: HttpRequest) -> HttpResponse:
         "toxic": sorted(" and ".join(sorted(role.label for role in pair)) for pair in TOXIC),
         "again": sorted(again),
         "policy": policy_now(),
+        "allows_guests": microsoft.allow_guests,
         "may_change": can(person_of(request), Right.MANAGE_ORGANIZATION),
     }
     return render(request, "approvals/roles.html", context)

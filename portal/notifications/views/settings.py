@@ -8,7 +8,6 @@ from django.views.decorators.http import require_http_methods, require_POST
 from portal.accounts.access import can, person_of, refuse_unless, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
-from portal.accounts.step_up import Guarded, step_up
 from portal.decision.services import update_organization
 from portal.lib.errors import RuleBroken
 from portal.notifications.access import get_recipient, get_webhook
@@ -61,7 +60,6 @@ def settings(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @require(Right.MANAGE_ORGANIZATION)
-@step_up(Guarded.SETTINGS)
 def add(request: HttpRequest) -> HttpResponse:
     """Add a webhook; its signing secret is in this one answer and nowhere else."""
     form = WebhookForm(posted(request), initial={"format": Webhook.Format.STANDARD})
@@ -107,7 +105,6 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @require(Right.MANAGE_ORGANIZATION)
-@step_up(Guarded.SETTINGS)
 def rotate(request: HttpRequest, pk: int) -> HttpResponse:
     """Give a webhook another signing secret, after saying how long the old one signs too."""
     webhook, form = get_webhook(pk), PortalForm(posted(request))
@@ -123,7 +120,6 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @require(Right.MANAGE_ORGANIZATION)
-@step_up(Guarded.SETTINGS)
 def remove(request: HttpRequest, pk: int) -> HttpResponse:
     """Remove a webhook, after saying what is no longer sent."""
     webhook, form = get_webhook(pk), PortalForm(posted(request))
