@@ -74,6 +74,13 @@ def render_dialog(
     return response
 
 
+def _is_page_of_its_own(request: HttpRequest) -> bool:
+    """Tell whether a dialog is the page at hand, as after a sign-in on the way to it: then nothing lies behind it."""
+    htmx: HtmxDetails | None = getattr(request, "htmx", None)
+    address = htmx.current_url_abs_path if htmx else None
+    return address is not None and address.partition("?")[0] == request.path
+
+
 def saved(
     request: HttpRequest, to: str, toast: str, *, refresh: Sequence[str] = (), undo: str = ""
 ) -> HttpResponse:
@@ -82,7 +89,7 @@ def saved(
     Without htmx, or with nothing to refresh, it goes to ``to``, an address of our own, and says so there. ``undo`` is
     an address of our own to post to, for a change that can be taken back; it is offered on the page that follows.
     """
-    if refresh and wants_region(request):
+    if refresh and wants_region(request) and not _is_page_of_its_own(request):
         response = HttpResponse(status=204)
         response["HX-Trigger"] = json.dumps({"toast": toast, "done": True, **dict.fromkeys(refresh, True)})
         return response

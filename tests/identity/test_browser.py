@@ -68,6 +68,10 @@ def test_sign_in_grant_a_role_and_sign_out(page: Page) -> None:
     is_accessible(page)
 
     page.get_by_role("link", name="Grant a role").click()
+    expect(page.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
+    is_accessible(page)
+    page.get_by_role("button", name="Continue at Microsoft").click()
+    page.get_by_role("button", name="elena.marsh@northgate.example").click()
     dialog = page.get_by_role("dialog", name="Grant a role")
     dialog.get_by_label("Person").press_sequentially("jonas")
     dialog.get_by_label("Jonas Weber").check()
