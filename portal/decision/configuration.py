@@ -45,6 +45,8 @@ class Configuration:
         versions = self.prices.get(model)
         if not versions:
             return None
+        if versions[-1].effective <= moment_ms:
+            return versions[-1]
         index = bisect_right(versions, moment_ms, key=lambda version: version.effective)
         return versions[index - 1] if index else None
 

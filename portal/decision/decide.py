@@ -4,10 +4,10 @@ import hashlib
 import ipaddress
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 from uuid import UUID
 
 import msgpack
@@ -25,7 +25,8 @@ BASE = 10**9
 # Price id, spend hi and lo, tokens hi and lo.
 AMOUNTS = struct.Struct("<5d")
 _HEAD = struct.Struct("<11d")
-_NUMBERS = struct.Struct("<6d")
+# How a limit stands, at the end of what is said of it: start or 0, settled hi and lo, held hi and lo, when it resets.
+NUMBERS = struct.Struct("<6d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,7 @@ class Row:
         return self.is_enforced and not self.has_room
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(NamedTuple):
     """The call may go ahead; so much is reserved for it."""
 
     reservation_id: str
@@ -92,8 +92,7 @@ class Refused:
         return max((row for row in self.rows if row.failed), key=lambda row: row.resets)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a gateway asks about, already checked for form."""
 
     credential: str
@@ -147,7 +146,7 @@ def read_rows(packed: bytes) -> list[Row]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """What a copy of the configuration says of a moment, as the functions take it, and when its windows end."""
 
@@ -214,7 +213,7 @@ def _described(packed: bytes) -> Described:
 class Standing(Sequence[Row]):
     """The limits of an allowed call, as the function has left them: read only where somebody looks."""
 
-    __slots__ = ("_asked", "_ends", "_packed", "_without_room", "described")
+    __slots__ = ("_asked", "_without_room", "described", "frame", "packed")
 
     def __init__(
         self,
@@ -222,13 +221,13 @@ class Standing(Sequence[Row]):
         packed: Sequence[bytes],
         without_room: bytes,
         asked: Mapping[str, int],
-        ends: Mapping[str, int],
+        frame: Frame,
     ) -> None:
-        self.described = described
-        self._packed, self._without_room, self._asked, self._ends = packed, without_room, asked, ends
+        self.described, self.packed, self.frame = described, packed, frame
+        self._without_room, self._asked = without_room, asked
 
     def __len__(self) -> int:
-        return len(self._packed)
+        return len(self.packed)
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -239,8 +238,8 @@ class Standing(Sequence[Row]):
     def __getitem__(self, index: int | slice) -> Row | list[Row]:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
-        limit, packed = self.described.limits[index], self._packed[index]
-        _, settled, settled_lo, held, held_lo, resets = _NUMBERS.unpack_from(packed, len(packed) - 48)
+        limit, packed = self.described.limits[index], self.packed[index]
+        _, settled, settled_lo, held, held_lo, resets = NUMBERS.unpack_from(packed, len(packed) - 48)
         return Row(
             limit.scope,
             limit.metric,
@@ -251,21 +250,11 @@ class Standing(Sequence[Row]):
             int(settled) * BASE + int(settled_lo),
             int(held) * BASE + int(held_lo),
             self._asked.get(limit.metric, 1),
-            self._ends.get(limit.window) or int(resets),
+            self.frame.ends.get(limit.window) or int(resets),
             index % len(self) + 1 not in self._without_room,
             limit.is_enforced,
             limit.set_on,
         )
-
-    def used(self) -> Iterator[tuple[int, int]]:
-        """Yield for each limit how much is used, and when it resets in seconds since 1970."""
-        ends, unpack = self._ends, _NUMBERS.unpack_from
-        for limit, packed in zip(self.described.limits, self._packed, strict=True):
-            _, settled, settled_lo, held, held_lo, resets = unpack(packed, len(packed) - 48)
-            yield (
-                int(settled + held) * BASE + int(settled_lo + held_lo),
-                ends.get(limit.window) or int(resets),
-            )
 
 
 def _amounts(price: ModelPrice | None, amount: estimate.Estimate | None, *, no_price: int = 0) -> bytes:
@@ -322,7 +311,7 @@ def address_bits(address: str | None) -> str:
 
 def fingerprint(call: Call, key_id: str, model: str) -> str:
     """Return what must be the same when a request id is sent again: credential, model, amounts and user."""
-    parts = (key_id, model, call.input_tokens, call.input_bytes, call.max_output_tokens, call.n, call.user)
+    parts = (key_id, model, *call[3:7], call.user)
     return hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
 
 
@@ -346,13 +335,12 @@ def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> 
     request = reservation.request_hash(call.request_id)
     decision = uuid7_bytes()
     bits = address_bits(call.client_ip)
-    ends: Mapping[str, int] = {}
+    frames: list[Frame] = []
 
     def attempt(config: Configuration, now: int) -> list[Any]:
-        nonlocal ends
         now = now_ms or now
         frame = frame_of(config, now)
-        ends = frame.ends
+        frames.append(frame)
         model = config.model(call.model)
         price = config.price(model, now)
         amount = (
@@ -408,7 +396,7 @@ def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> 
         described.project,
         described.user,
         key_id,
-        Standing(described, answer[4:], answer[3], {"spend": spend, "tokens": tokens}, ends),
+        Standing(described, answer[4:], answer[3], {"spend": spend, "tokens": tokens}, frames[-1]),
     )
 
 

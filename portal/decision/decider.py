@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
@@ -15,6 +15,7 @@ from portal.lib.errors import Unavailable
 log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
+_Asked = ParamSpec("_Asked")
 _MOVE_EVERY = 0.2  # seconds; one process asks no more often whether it is time
 _last_move = 0.0
 
@@ -22,32 +23,33 @@ _last_move = 0.0
 def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> Allowed | Refused:
     """Decide one call and reserve for it; raise Unavailable when nobody can decide at the moment."""
 
-    def by_postgres() -> Allowed | Refused:
-        decision = fallback.authorize(gateway_secret, call, now_ms=now_ms)
-        if decision.refusal is not None:
-            jobs.keep_refusals([decision.refusal])
-        return decision.answer
-
-    answer = _either(lambda: decide.authorize(gateway_secret, call, now_ms=now_ms), by_postgres)
+    answer = _either(decide.authorize, _by_postgres, gateway_secret, call, now_ms=now_ms)
     known = renewal.here()
-    if known is not None and known.is_postgres_silent():
+    if known is not None and known.silent_since is not None:
         known.count(admitted=isinstance(answer, Allowed))
     return answer
 
 
+def _by_postgres(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> Allowed | Refused:
+    decision = fallback.authorize(gateway_secret, call, now_ms=now_ms)
+    if decision.refusal is not None:
+        jobs.keep_refusals([decision.refusal])
+    return decision.answer
+
+
 def release(held: Reservation) -> None:
     """Give a reservation back because the call was never sent; nothing happens when it is gone."""
-    _either(lambda: decide.release(held), lambda: fallback.release(held))
+    _either(decide.release, fallback.release, held)
 
 
 def extend(held: Reservation, *, now_ms: int | None = None) -> int | None:
     """Renew a reservation; return when it expires now (milliseconds), or None when it is settled or expired."""
-    return _either(lambda: decide.extend(held, now_ms=now_ms), lambda: fallback.extend(held, now_ms=now_ms))
+    return _either(decide.extend, fallback.extend, held, now_ms=now_ms)
 
 
 def explain(key_id: str, **asked: Any) -> Explanation:
     """Say what would decide a call with the credential, reserving nothing."""
-    return _either(lambda: decide.explain(key_id, **asked), lambda: fallback.explain(key_id, **asked))
+    return _either(decide.explain, fallback.explain, key_id, **asked)
 
 
 def check_gateway(secret: str) -> tuple[str, int] | None:
@@ -62,22 +64,27 @@ def _skips_valkey() -> bool:
     return known is not None and (known.postgres_decides() or known.is_valkey_silent())
 
 
-def _either(by_valkey: Callable[[], _Answer], by_postgres: Callable[[], _Answer]) -> _Answer:
+def _either(
+    by_valkey: Callable[_Asked, _Answer],
+    by_postgres: Callable[_Asked, _Answer],
+    *asked: _Asked.args,
+    **named: _Asked.kwargs,
+) -> _Answer:
     if not _skips_valkey():
         try:
-            return by_valkey()
+            return by_valkey(*asked, **named)
         except Unavailable as error:
             log.info("Valkey does not decide: %s", error)
     if not connection.in_atomic_block:
         close_old_connections()
     try:
-        return by_postgres()
+        return by_postgres(*asked, **named)
     except fallback.NotDeciding:
         state = _move()
     if state == epoch.State.VALKEY and _skips_valkey():
-        return by_valkey()  # it decides again, and this process has not heard of it yet
+        return by_valkey(*asked, **named)  # it decides again, and this process has not heard of it yet
     if state in fallback.BY_POSTGRES:
-        return by_postgres()
+        return by_postgres(*asked, **named)
     raise Unavailable("nobody can decide at the moment")
 
 

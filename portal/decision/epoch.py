@@ -36,6 +36,7 @@ MARGIN = timedelta(seconds=0.25)
 # Whoever reached Valkey no longer ago than this speaks for it.
 RECENT = timedelta(seconds=2)
 _WAIT_MS = 100
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 @contextmanager
@@ -242,4 +243,4 @@ def is_dead(renewer: Renewer) -> bool:
 
 def monotonic() -> float:
     """Return a clock that runs on while the machine sleeps, where there is one."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(_CLOCK)

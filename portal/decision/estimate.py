@@ -1,6 +1,6 @@
 """How much a call may cost at most, before it is made: the policy ``ceiling``, which makes overshoot impossible."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from portal.spend.pricing import ModelPrice
 
@@ -8,8 +8,7 @@ from portal.spend.pricing import ModelPrice
 MOST = 9 * 10**18
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """Nano-units and tokens to reserve."""
 
     spend: int
@@ -29,15 +28,14 @@ def ceiling(
     Output is the smaller of the call's own cap and the model's ceiling, times ``n``. Input is the tokens reported;
     else one token a byte; else the context window; else, where none is known, the ceiling.
     """
-    caps = [cap for cap in (max_output_tokens, price.ceiling) if cap is not None]
-    if not caps:
-        if price.output == 0:
-            caps = [0]
-        elif price.context_window is not None:
-            caps = [price.context_window]
-        else:
-            return None
-    output = min(caps) * n
+    cap, most = max_output_tokens, price.ceiling
+    if cap is None or (most is not None and most < cap):
+        cap = most
+    if cap is None:
+        cap = 0 if price.output == 0 else price.context_window
+    if cap is None:
+        return None
+    output = cap * n
     if input_tokens is not None:
         size = input_tokens
     elif input_bytes is not None:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _PERIOD = 0.7  # seconds; a lease outlives several
 _FRESH = 2.0  # an older confirmation than this means that Postgres does not answer
+_BY_VALKEY = ("", epoch.State.VALKEY.value)
 _SILENCE = epoch.RECENT.total_seconds()
 
 
@@ -175,11 +176,11 @@ class Renewal:
 
     def is_valkey_silent(self) -> bool:
         """Whether Valkey has not answered for a while."""
-        return epoch.monotonic() - max(self.reached, self.began) > _SILENCE
+        return epoch.monotonic() - (self.reached or self.began) > _SILENCE
 
     def postgres_decides(self) -> bool:
         """Whether, as far as this process knows, Valkey does not decide."""
-        return self.state not in ("", epoch.State.VALKEY)
+        return self.state not in _BY_VALKEY
 
     def count(self, *, admitted: bool) -> None:
         """Count a decision, if Postgres does not answer meanwhile."""

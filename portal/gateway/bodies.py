@@ -43,7 +43,13 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=_integer)
 def parse(raw: bytes) -> dict[str, Any]:
     """Return the JSON object; raise Malformed when it is not JSON, Invalid when it is no object."""
     try:
-        body = _DECODER.decode(raw.decode("utf-8"))
+        text = raw.decode("utf-8")
+        if text[:1] == "{":
+            body, end = _DECODER.raw_decode(text)
+            if end != len(text) and text[end:].strip(" \t\n\r"):
+                raise Malformed
+        else:
+            body = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise Malformed from error
     if not isinstance(body, dict):
@@ -144,35 +150,31 @@ def _encodes(value: str) -> bool:
     return True
 
 
-_CALL = frozenset(
-    {
-        *("credential", "model", "request_id", "input_tokens", "input_bytes", "max_output_tokens", "n"),
-        *("client_ip", "user", "stream"),
-    }
-)
-
-
-def _is_text(value: Any, most: int) -> bool:
-    return type(value) is str and 0 < len(value) <= most and value.isascii() and "\x00" not in value
+_CALL: dict[str, tuple[Any, int]] = {
+    "credential": (str, 512),
+    "model": (str, 512),
+    "request_id": (str, 128),
+    "client_ip": (str, 64),
+    "user": (str, 512),
+    "stream": (bool, 1),
+    **dict.fromkeys(("input_tokens", "input_bytes", "max_output_tokens", "n"), (int, MOST)),
+}
 
 
 def _usual_call(body: dict[str, Any]) -> Call | None:
     """Return the call when everything in the body is plainly right; what is not is for those who name the error."""
+    for name, value in body.items():
+        kind, most = _CALL.get(name, (None, 0))
+        if type(value) is not kind:
+            return None
+        if kind is str:
+            if not (0 < len(value) <= most and value.isascii() and "\x00" not in value):
+                return None
+        elif not 0 <= value <= most:
+            return None
     get: Any = body.get
     credential, model, request_id = get("credential"), get("model"), get("request_id")
-    for name in ("input_tokens", "input_bytes", "max_output_tokens", "n"):
-        size = get(name, 0)
-        if type(size) is not int or not 0 <= size <= MOST:
-            return None
-    if not (
-        body.keys() <= _CALL
-        and _is_text(credential, 512)
-        and _is_text(model, 512)
-        and _is_text(request_id, 128)
-        and ("client_ip" not in body or _is_text(body["client_ip"], 64))
-        and ("user" not in body or _is_text(body["user"], 512))
-        and type(get("stream", False)) is bool
-    ):
+    if credential is None or model is None or request_id is None:
         return None
     return Call(
         credential,

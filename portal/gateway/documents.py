@@ -8,7 +8,17 @@ from typing import Any
 from django.conf import settings
 
 from portal.decision import configuration
-from portal.decision.decide import Allowed, Described, Explanation, Refused, Row, Standing
+from portal.decision.decide import (
+    BASE,
+    NUMBERS,
+    Allowed,
+    Described,
+    Explanation,
+    Frame,
+    Refused,
+    Row,
+    Standing,
+)
 from portal.lib import secrets
 from portal.lib.money import decimal_string
 from portal.lib.problems import encode, problem
@@ -59,9 +69,9 @@ def failure_policy() -> dict[str, str]:
 
 @lru_cache(maxsize=4096)
 def _template(
-    described: Described, is_api_key: bool, failure: tuple[str, int]
-) -> tuple[str, tuple[tuple[bool, int], ...]]:
-    """Return the answer with a place for each text that changes, and of each limit: is it money, and its amount."""
+    described: Described, frame: Frame, is_api_key: bool, failure: tuple[str, int]
+) -> tuple[str, tuple[tuple[bool, bool, int], ...]]:
+    """Return the answer with a place for each text that changes, and of each limit: money, a calendar's, its amount."""
     credential = secrets.API_KEY if is_api_key else secrets.USER_TOKEN
     document: dict[str, Any] = {
         "decision": "allow",
@@ -76,7 +86,7 @@ def _template(
                 "window": row.window,
                 "limit": amount(row.metric, row.limit),
                 **dict.fromkeys(("used", "remaining"), _PLACE if row.metric == "spend" else [_PLACE]),
-                "resets_at": [_PLACE],
+                "resets_at": rfc3339(frame.ends[row.window]) if row.window in frame.ends else [_PLACE],
             }
             for row in described.limits
         ],
@@ -84,7 +94,9 @@ def _template(
     }
     text = encode(document).decode().replace("%", "%%")
     text = text.replace(f'["{_PLACE}"]', "%s").replace(_PLACE, "%s")
-    return text, tuple((row.metric == "spend", row.limit) for row in described.limits)
+    return text, tuple(
+        (row.metric == "spend", row.window in frame.ends, row.limit) for row in described.limits
+    )
 
 
 def allowed_json(answer: Allowed, credential: str) -> bytes:
@@ -92,14 +104,18 @@ def allowed_json(answer: Allowed, credential: str) -> bytes:
     rows = answer.rows
     if not isinstance(rows, Standing):
         return encode(allowed(answer, credential))
-    text, limits = _template(rows.described, credential.startswith(secrets.API_KEY), configuration.failure())
+    is_api_key = credential.startswith(secrets.API_KEY)
+    text, limits = _template(rows.described, rows.frame, is_api_key, configuration.failure())
     values = [
         answer.reservation_id,
         rfc3339(answer.expires // 1000),
         decimal_string(answer.spend),
         answer.credential,
     ]
-    for (is_money, most), (used, resets) in zip(limits, rows.used(), strict=True):
+    unpack = NUMBERS.unpack_from
+    for (is_money, is_of_calendar, most), packed in zip(limits, rows.packed, strict=True):
+        _, settled, settled_lo, held, held_lo, resets = unpack(packed, len(packed) - NUMBERS.size)
+        used = int(settled + held) * BASE + int(settled_lo + held_lo)
         remaining = most - used if most > used else 0
         if is_money:
             values.append(decimal_string(used))
@@ -107,7 +123,8 @@ def allowed_json(answer: Allowed, credential: str) -> bytes:
         else:
             values.append(str(used))
             values.append(str(remaining))
-        values.append(f'"{rfc3339(resets)}"' if resets else "null")
+        if not is_of_calendar:
+            values.append(f'"{rfc3339(int(resets))}"' if resets else "null")
     return (text % tuple(values)).encode()
 
 
