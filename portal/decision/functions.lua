@@ -575,6 +575,10 @@ local function authorize(_, A)
     if metric == 'spend' then ah, al = sh, sl elseif metric == 'tokens' then ah, al = th, tl end
     local start, counter, ok, bytes = starts[window], counters[key], nil, nil
     if not counter or counter.bytes ~= packed or counter[1] < start then counter = counter_of(l, packed, start) end
+    local used, want
+    if window == 'minute' and counter[1] == minute then
+      used, want = counter[2] + math.ceil(counter[3] * (60000 - now + minute * 1000) / 60000), ah * BASE + al
+    end
     if l.is_calendar then
       local hi, lo, seq = counter[4] + ah, counter[5] + al, counter[6] + 1
       if lo >= BASE then hi, lo = hi + 1, lo - BASE end
@@ -586,9 +590,15 @@ local function authorize(_, A)
         settled = counter[7] .. pack('<ddd', counter[1], counter[2], counter[3])
         counter.settled = settled
       end
-      bytes = settled .. pack('<ddd', hi, lo, seq)
+      bytes = pack('<c0ddd', settled, hi, lo, seq)
       counter[4], counter[5], counter[6] = hi, lo, seq
       reply[4 + i] = bytes
+    elseif used and used + want <= l.hi * BASE + l.lo then
+      -- There is room in the sliding minute, as `room` would find, and so nothing to wait for.
+      local this, seq = counter[2] + want, counter[4] + 1
+      ok, counter[2], counter[4] = true, this, seq
+      reply[4 + i] = pack('<dddddd', 0, floor(used / BASE), used % BASE, ah, al, minute + 60)
+      bytes = pack('<dddd', minute, this, counter[3], seq)
     else
       local uh, ul, rh, rl, reset
       l.counter = counter
