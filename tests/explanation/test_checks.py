@@ -1,6 +1,7 @@
 """`check_limits` and `reconcile_spend` by hand: what they find, what they repair, how they end."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from audit.models import AuditEntry
+from portal.decision import drift as drifting
 from portal.decision import health, jobs, valkey
 from portal.decision.models import Drift
 from portal.decision.services import set_limit
@@ -84,3 +86,33 @@ def test_reconcile_finds_drift_and_check_repairs_it(project: Project) -> None:
     assert [row["recorded"] for row in repaired["drift"]] == [85 * 10**9]
     assert Drift.objects.count() == AuditEntry.objects.filter(action="counter.repaired").count() == 1
     assert run("reconcile_spend")[1] == 0
+
+
+def test_with_many_limits_every_counter_is_compared_in_turn(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drifting, "MOST", 2)
+    others = [factories.project(f"other-{number}", f"Other {number}") for number in range(4)]
+    for other in others:
+        factories.usage(other, "7")
+        set_limit(
+            scope_key=scopes.project(other.pk),
+            label=label_of(other),
+            metric="spend",
+            window="month",
+            amount="100",
+            actor=ACTOR,
+        )
+    jobs.move_usage()
+    monkeypatch.setattr(drifting, "_JUST_USED", timedelta(0))
+    for one in (project, *others):
+        drift(one)
+    checks = [run("check_limits")[0] for _ in range(3)]
+    assert [len(check["drift"]) for check in checks] == [2, 2, 1]
+    assert run("reconcile_spend")[1] == 0
+    # What was just used does not wait for its turn.
+    monkeypatch.setattr(drifting, "_JUST_USED", timedelta(minutes=3))
+    monkeypatch.setattr(drifting, "MOST", 4)
+    for one in (project, *others):
+        drift(one)
+    assert len(run("check_limits")[0]["drift"]) >= 4
