@@ -22,6 +22,23 @@ OPTIONS = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violati
 NOT_PAGES = ("export", "signout")
 # Reached otherwise than by a link.
 MORE = ["/", "/projects/", "/nothing-here/", "/projects/nothing-here/", "/accounts/no-access/"]
+# Shown empty, narrowed, or with what was asked: another look of a page that the walk sees once.
+LOOKS = [
+    "/limits/?mode=observe",
+    "/limits/?group=claims",
+    "/limits/?measure=tokens%7Cmonth",
+    "/find/?q=claims",
+    "/find/?q=zzzz",
+    "/alerts/?seen=yes",
+    "/requests/all/",
+    "/requests/mine/",
+    "/keys/?q=triage-batch",
+    "/tokens/?status=suspended",
+    "/projects/?q=zzzz",
+    "/projects/bulk/?do=move&p=cs-chat",
+    "/projects/bulk/?do=limits&p=cs-chat&preview=1&daily=x",
+    "/settings/notifications/deliveries/?state=failed",
+]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +108,54 @@ def test_every_page_is_accessible(window: BrowserContext) -> None:
         found += problems(page)
     assert found == [], "\n".join(found)
     assert len(visited) > 25, visited
+
+
+def test_every_other_look_is_accessible(window: BrowserContext) -> None:
+    page = window.new_page()
+    found: list[str] = []
+    for path in LOOKS:
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.status in (200, 422), path
+        found += problems(page)
+    assert found == [], "\n".join(found)
+
+
+def test_every_page_works_without_javascript(browser: Browser, portal: Demo, window: BrowserContext) -> None:
+    plain = browser.new_context(
+        base_url=portal.url,
+        viewport={"width": 390, "height": 900},
+        java_script_enabled=False,
+        storage_state=window.storage_state(),
+    )
+    page = plain.new_page()
+    visited, found = [], []
+    for path in [*pages(page), *LOOKS]:
+        if page.url != portal.url + path:
+            page.goto(path)
+        visited.append(path)
+        found += lacks(page)
+    plain.close()
+    assert found == [], "\n".join(found)
+    assert len(visited) > 60, visited
+
+
+def lacks(page: Page) -> list[str]:
+    """Return what of a page needs JavaScript: a heading, a form or a link that is only there with it."""
+    found = page.evaluate(
+        """() => [
+            ...(document.querySelectorAll("h1").length === 1 ? [] : ["no heading of the page"]),
+            ...[...document.querySelectorAll("[hx-get], [hx-post]")]
+                .filter(one => one.matches("button, a") && !one.href && !one.form)
+                .map(one => `does nothing: ${one.outerHTML.slice(0, 120)}`),
+            ...[...document.querySelectorAll("main form")]
+                .filter(form => !form.querySelector("button:not([type=button])")
+                    && !document.querySelector(`button[form="${form.id}"]`))
+                .map(form => `cannot be sent: ${form.outerHTML.slice(0, 120)}`),
+            ...(document.documentElement.scrollWidth > innerWidth ? ["scrolls sideways"] : []),
+        ]"""
+    )
+    return [f"{page.url}: {each}" for each in found]
 
 
 def test_the_pages_before_sign_in_are_accessible(browser: Browser, portal: Demo) -> None:
