@@ -165,3 +165,9 @@ def test_the_list_filters_what_rotates_is_old_or_is_not_used(cast: Cast, browse:
     assert shown("status=old") == shown("status=unused") == ["old"]
     assert shown("q=claims-triage") == ["new", "old", "rotating"]
     assert shown("q=NEW") == ["new"]
+
+
+def test_a_key_leads_to_what_decides_its_calls(cast: Cast, browse: Browse) -> None:
+    key = key_in(cast)
+    page = browse(cast.bob).get(f"/keys/{key.key_id}/").content.decode()
+    assert f'href="/refusals/explain/?credential={key.key_id}"' in page
