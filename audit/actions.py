@@ -60,6 +60,8 @@ class Action(models.TextChoices):
     APPROVAL_POLICY_CHANGED = "approval_policy.changed", "changed"
     LIMIT_RETURNED = "limit.returned", "ended a raised limit of"
 
+    AUDIT_VIEWED = "audit.viewed", "looked at"
+    LIST_VIEWED = "list.viewed", "looked at the list of"
     AUDIT_EXPORTED = "audit.exported", "exported entries of"
     LIMITS_EXPORTED = "limits.exported", "exported the limits of"
     USAGE_EXPORTED = "usage.exported", "exported the usage of"

@@ -33,6 +33,7 @@ TARGETS: Mapping[str, str] = {
     "access_review": "Access review",
     "portal": "Portal",
     "page": "Page",
+    "list": "List",
 }
 """What can be acted upon: kind → the word for it."""
 
@@ -42,7 +43,7 @@ KINDS: Mapping[str, str] = {
     "gateway": "Gateway",
     "system": "Portal",
 }
-_NAMELESS = frozenset({"organization", "price_book", "audit_log"})
+_NAMELESS = frozenset({"organization", "price_book", "audit_log", "list"})
 _AUTH: Mapping[str, str] = {"entra": "Microsoft Entra ID"}
 _ALLOWED = {
     "spend": "spend",

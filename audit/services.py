@@ -5,7 +5,7 @@ import hmac
 import json
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,8 +15,11 @@ from django.db import connection, transaction
 from audit.actions import Action, Outcome
 from audit.actors import Actor, Target
 from audit.models import AuditEntry
+from audit.registry import is_ignored, is_redacted
+from audit.selectors import first_id
 from portal.lib.uuid7 import uuid7
 
+_VIEW_LASTS = timedelta(hours=1)
 Changes = Mapping[str, tuple[Any, Any] | list[Any]]
 
 
@@ -24,11 +27,27 @@ class NotInTransaction(RuntimeError):
     """`record` was called outside a transaction: the entry could outlive a change that never happened."""
 
 
-def redacted(before: str | None, after: str | None) -> dict[str, Any]:
+def _mark(before: Any, after: Any, value: Any) -> dict[str, Any] | None:
     """Return what the log keeps of a secret value: that it changed, and a fingerprint to compare, not the value."""
-    key = settings.SECRET_KEY.encode()
-    mark = hmac.new(key, (after or "").encode(), hashlib.sha256).hexdigest()[:12]
-    return {"redacted": True, "changed": before != after, "fp": mark}
+    if value is None:
+        return None
+    mark = hmac.new(settings.SECRET_KEY.encode(), _bytes(value), hashlib.sha256).hexdigest()[:12]
+    return {"redacted": True, "changed": _bytes(before) != _bytes(after), "fp": mark}
+
+
+def _bytes(value: Any) -> bytes:
+    return bytes(value) if isinstance(value, bytes | memoryview) else str(value or "").encode()
+
+
+def _kept(target: str, changes: Changes) -> dict[str, list[Any]]:
+    """Return changes as the log keeps them; the registry says what of them."""
+    return {
+        name: [_mark(before, after, before), _mark(before, after, after)]
+        if is_redacted(target, name)
+        else [plain(before), plain(after)]
+        for name, (before, after) in changes.items()
+        if not is_ignored(target, name)
+    }
 
 
 def record(
@@ -70,7 +89,7 @@ def record(
         "target_type": target.type,
         "target_id": _clean(target.id)[:200],
         "target_label": _clean(target.label)[:300],
-        "changes": {name: [plain(before), plain(after)] for name, (before, after) in (changes or {}).items()},
+        "changes": _kept(target.type, changes or {}),
         "comment": _clean(comment),
     }
     canonical = json.dumps(
@@ -128,6 +147,26 @@ def record_list_export(
         changes={"filters": (None, filters), "rows": (None, rows)},
         project=project,
     )
+
+
+def record_view(action: Action, *, actor: Actor, target: Target) -> None:
+    """Write, in a transaction of its own, that somebody looks at something: once for a person and an hour.
+
+    Looking again costs one question to the index of the person's latest entries.
+    """
+    seen = AuditEntry.objects.filter(
+        actor_id=actor.id,
+        id__gte=first_id(datetime.now(UTC) - _VIEW_LASTS),
+        action=action,
+        target_type=target.type,
+        target_id=target.id,
+    )
+    if seen.exists():
+        return
+    with transaction.atomic(durable=True), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(7345002, hashtext(%s))", [f"{action} {actor.id}"])
+        if not seen.exists():
+            record(action, actor=actor, target=target)
 
 
 def _clean(text: str) -> str:

@@ -18,7 +18,7 @@ from audit.forms import EntryFilters
 from audit.models import AuditSeal
 from audit.reading import Reader, auth_in_words, changes_of, line_of
 from audit.selectors import in_batches, last_entry, matching, page_of_entries
-from audit.services import record_export
+from audit.services import record_export, record_view
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
@@ -29,6 +29,8 @@ from portal.web.htmx import render_page_or_region, wants_region
 from portal.web.tables import address
 from projects.access import projects_with
 from projects.selectors import choices
+
+LOG = Target("audit_log", "1", "the audit log")
 
 
 def _filters(request: HttpRequest) -> EntryFilters:
@@ -77,6 +79,7 @@ def entry_list(request: HttpRequest) -> HttpResponse:
         "can_export": can(person_of(request), Right.EXPORT_AUDIT),
         "query": address(request.GET, before=None, after=None, open=None),
     }
+    record_view(Action.AUDIT_VIEWED, actor=actor_of(request), target=LOG)
     return render_page_or_region(request, "audit/list.html", "audit/_entry_table.html", context)
 
 
@@ -107,6 +110,7 @@ def entry(request: HttpRequest, seq: int) -> HttpResponseBase:
         raise Http404
     if not wants_region(request):
         return redirect(f"{reverse('audit:list')}?{urlencode({'open': seq})}#e{seq}")
+    record_view(Action.AUDIT_VIEWED, actor=actor_of(request), target=LOG)
     context = _with_details(seal, request, opened=_number(request, "open") == seq)
     return render(request, "audit/_entry.html", {"each": context | {"line": line_of(seal, _reader())}})
 
@@ -120,7 +124,7 @@ def _exported(request: HttpRequest, kind: str) -> Iterator[AuditSeal]:
     record_export(
         Action.AUDIT_EXPORTED,
         actor=actor_of(request),
-        target=Target("audit_log", "1", "the audit log"),
+        target=LOG,
         changes={"format": (None, kind), "up_to_entry": (None, last.seq if last else 0)}
         | {name: (None, value) for name, value in chosen.items()},
     )

@@ -15,6 +15,7 @@ from apikeys.models import ApiKey
 from apikeys.selectors import key_rows, matching
 from apikeys.services import issue_api_key, revoke_api_keys
 from apikeys.tables import REGION, KeyFilters, key_table
+from audit.services import record_list_export
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
@@ -54,6 +55,9 @@ def export(request: HttpRequest) -> StreamingHttpResponse:
     )
     heads = ["Id", "Name", "Owner", "Deputy", "Project", "Status", "Created", "Secret made", "Expires"]
     heads += ["Last used", "Last used from", "This month"]
+    record_list_export(
+        "API keys", actor=actor_of(request), filters=request.GET.urlencode()[:1000], rows=found.count()
+    )
     return csv_response(f"api-keys-{calendar.today}", heads, _lines(found, calendar))
 
 

@@ -59,7 +59,7 @@ def add_webhook(
         Action.WEBHOOK_ADDED,
         actor=actor,
         target=_target(webhook),
-        changes={"address": (None, webhook.shown), "kinds": (None, webhook.kinds)},
+        changes={"receiver": (None, webhook.shown), "kinds": (None, webhook.kinds)},
     )
     return webhook, secret
 
@@ -121,7 +121,7 @@ def remove_webhook(webhook: Webhook, *, actor: Actor) -> None:
         Action.WEBHOOK_REMOVED,
         actor=actor,
         target=_target(webhook),
-        changes={"address": (webhook.shown, None), "given_up": (None, waiting)},
+        changes={"receiver": (webhook.shown, None), "given_up": (None, waiting)},
     )
 
 

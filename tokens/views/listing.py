@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
+from audit.services import record_list_export
 from portal.accounts.access import person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.models import Person
@@ -67,6 +68,9 @@ def export(request: HttpRequest) -> StreamingHttpResponse:
     heads = ["Id", "Name", "Person", "Address", "Project", "Status", "Created", "Expires"]
     heads += ["Last used", "Last used from", "This month"]
     found = filters.found(tokens_visible_to(person))
+    record_list_export(
+        "user tokens", actor=actor_of(request), filters=request.GET.urlencode()[:1000], rows=found.count()
+    )
     return csv_response(f"user-tokens-{calendar.today}", heads, _lines(found, calendar))
 
 

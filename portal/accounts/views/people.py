@@ -10,6 +10,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
+from audit.actions import Action
+from audit.actors import Target
+from audit.services import record_list_export, record_view
 from portal.accounts import services
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
@@ -69,6 +72,7 @@ def people(request: HttpRequest) -> HttpResponse:
         "tabs": tabs(request, "people"),
         **sync_context(),
     }
+    record_view(Action.LIST_VIEWED, actor=actor_of(request), target=Target("list", "people", "people"))
     return render_page_or_region(request, "accounts/people.html", "accounts/_people_table.html", context)
 
 
@@ -89,6 +93,9 @@ def export(request: HttpRequest) -> StreamingHttpResponse:
         "Last sign-in",
     ]
     found = _found(PeopleFilters(request.GET)).order_by("pk")
+    record_list_export(
+        "people", actor=actor_of(request), filters=request.GET.urlencode()[:1000], rows=found.count()
+    )
     return csv_response(f"people-{calendar.today}", heads, _lines(found, calendar))
 
 

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
+from audit.services import record_list_export
 from portal.accounts.access import can, person_of, refuse_unless, require
 from portal.accounts.actors import actor_of
 from portal.accounts.models import Person
@@ -118,6 +119,9 @@ def export(request: HttpRequest, which: str) -> StreamingHttpResponse:
         text=filters.value("q"),
         kind=filters.value("kind"),
         state=filters.value("state"),
+    )
+    record_list_export(
+        "requests", actor=actor_of(request), filters=request.GET.urlencode()[:1000], rows=found.count()
     )
     today = calendar(current_organization().zone).today
     return csv_response(f"requests-{today}", HEADS, (_cells(line) for line in _stream(found)))

@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
+from audit.services import record_list_export
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.grants import confirm_grant, open_review, start_review, unconfirmed
@@ -96,7 +97,11 @@ def review(request: HttpRequest) -> HttpResponse:
 def export(request: HttpRequest) -> StreamingHttpResponse:
     """Download the granted roles as filtered, and without a filter the places in projects too."""
     filters = GrantFilters(request.GET)
-    rows = _lines(_grants(filters), with_places=not filters.is_active)
+    grants = _grants(filters)
+    record_list_export(
+        "granted roles", actor=actor_of(request), filters=request.GET.urlencode()[:1000], rows=grants.count()
+    )
+    rows = _lines(grants, with_places=not filters.is_active)
     return csv_response(f"access-{calendar(current_organization().zone).today}", HEADS, rows)
 
 
