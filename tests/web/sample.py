@@ -27,10 +27,10 @@ def organization() -> Any:
     return SimpleNamespace(name="Northgate Insurance", currency="USD", time_zone="UTC")
 
 
-def rights(person: Any) -> list[str]:
+def rights(person: Any) -> dict[str, int]:
     """Everything may be seen."""
     kinds = ("monitoring", "projects", "groups", "people", "refusals", "audit", "settings")
-    return [f"see_{kind}" for kind in kinds]
+    return {f"see_{kind}": 4 for kind in kinds}
 
 
 @dataclass(frozen=True)
