@@ -34,7 +34,11 @@ def site(base_url: str = "http://127.0.0.1:8000") -> override_settings:
             "LOGIN_URL": "/sign-in/",
             "TEMPLATES": _templates(),
             "SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies",
-            "SHELL": {"organization": "tests.web.sample.organization", "rights": "tests.web.sample.rights"},
+            "SHELL": {
+                "organization": "tests.web.sample.organization",
+                "rights": "tests.web.sample.rights",
+                "counts": (),
+            },
         }
     )
 
