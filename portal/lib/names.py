@@ -45,7 +45,9 @@ def checked_tags(tags: Iterable[str]) -> list[str]:
     found = sorted({" ".join(tag.split()).lower() for tag in tags} - {""})
     for tag in found:
         if len(tag) > 40 or not tag.isprintable() or "," in tag:
-            raise RuleBroken(f"“{tag[:60]}” is no tag. Use up to 40 characters without a comma.", field="tags")
+            raise RuleBroken(
+                f"“{tag[:60]}” is no tag. Use up to 40 characters without a comma.", field="tags"
+            )
     if len(found) > MOST_TAGS:
         raise RuleBroken(f"Use at most {MOST_TAGS} tags.", field="tags")
     return found

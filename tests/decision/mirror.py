@@ -74,7 +74,7 @@ def bound(key: str) -> Bound:
 def comparable(answer: Allowed | Refused) -> Allowed | Refused:
     """Return the answer without the order of its limits and what is different for every decision."""
     if isinstance(answer, Allowed):
-        return replace(answer, rows=sorted(answer.rows, key=_name))
+        return answer._replace(rows=sorted(answer.rows, key=_name))
     rows = tuple(sorted(answer.rows, key=_name))
     return replace(answer, decision_id="", rows=rows)
 

@@ -4,44 +4,55 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0003_sessions_and_leavers'),
+        ("accounts", "0003_sessions_and_leavers"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='rolegrant',
-            name='confirmed',
-            field=models.DateTimeField(blank=True, help_text='When a review last confirmed it.', null=True),
+            model_name="rolegrant",
+            name="confirmed",
+            field=models.DateTimeField(blank=True, help_text="When a review last confirmed it.", null=True),
         ),
         migrations.AddField(
-            model_name='rolegrant',
-            name='confirmed_by',
-            field=models.CharField(blank=True, db_default='', default='', max_length=300),
+            model_name="rolegrant",
+            name="confirmed_by",
+            field=models.CharField(blank=True, db_default="", default="", max_length=300),
         ),
         migrations.AddField(
-            model_name='rolegrant',
-            name='expires',
-            field=models.DateTimeField(blank=True, help_text='When the role ends by itself.', null=True),
+            model_name="rolegrant",
+            name="expires",
+            field=models.DateTimeField(blank=True, help_text="When the role ends by itself.", null=True),
         ),
         migrations.AddField(
-            model_name='rolegrant',
-            name='suspended',
-            field=models.DateTimeField(blank=True, help_text='Since when no review confirms it.', null=True),
+            model_name="rolegrant",
+            name="suspended",
+            field=models.DateTimeField(blank=True, help_text="Since when no review confirms it.", null=True),
         ),
         migrations.CreateModel(
-            name='AccessReview',
+            name="AccessReview",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('started', models.DateTimeField(auto_now_add=True)),
-                ('started_by', models.CharField(max_length=300)),
-                ('due', models.DateTimeField()),
-                ('closed', models.DateTimeField(blank=True, null=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("started", models.DateTimeField(auto_now_add=True)),
+                ("started_by", models.CharField(max_length=300)),
+                ("due", models.DateTimeField()),
+                ("closed", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'db_table': 'access_review',
-                'constraints': [models.UniqueConstraint(condition=models.Q(('closed__isnull', True)), fields=('closed',), name='access_review_one_open', nulls_distinct=False)],
+                "db_table": "access_review",
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("closed__isnull", True)),
+                        fields=("closed",),
+                        name="access_review_one_open",
+                        nulls_distinct=False,
+                    )
+                ],
             },
         ),
     ]
