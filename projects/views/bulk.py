@@ -45,7 +45,7 @@ def change(request: HttpRequest) -> HttpResponse:
     what = _what(request, request.GET.get("do", ""))
     person, currency = person_of(request), current_organization().currency
     projects, matching, is_all = _selected(request)
-    is_asked = "preview" in request.GET or "to" in request.GET
+    is_asked = bool({"preview", "to", "daily", "monthly"} & set(request.GET))
     form = BulkForm(request.GET if is_asked else None, what=what, person=person)
     data = form.cleaned_data if form.is_valid() else {}
     wanted = Change(what, data.get("to"), data.get("daily"), data.get("monthly"))

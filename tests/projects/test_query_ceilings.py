@@ -22,7 +22,7 @@ CEILINGS = {
     "/projects/claims-triage/tokens/": 22,
     "/projects/claims-triage/keys/": 22,
     "/projects/claims-triage/members/": 24,
-    "/projects/claims-triage/limits/": 30,
+    "/projects/claims-triage/limits/": 31,
     "/projects/claims-triage/activity/": 22,
     "/groups/": 19,
     "/groups/claims/": 36,
