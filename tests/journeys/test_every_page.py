@@ -149,7 +149,8 @@ def lacks(page: Page) -> list[str]:
                 .filter(one => one.matches("button, a") && !one.href && !one.form)
                 .map(one => `does nothing: ${one.outerHTML.slice(0, 120)}`),
             ...[...document.querySelectorAll("main form")]
-                .filter(form => !form.querySelector("button:not([type=button])")
+                .filter(form => form.querySelector("input:not([type=hidden]), select, textarea")
+                    && !form.querySelector("button:not([type=button])")
                     && !document.querySelector(`button[form="${form.id}"]`))
                 .map(form => `cannot be sent: ${form.outerHTML.slice(0, 120)}`),
             ...(document.documentElement.scrollWidth > innerWidth ? ["scrolls sideways"] : []),
