@@ -18,8 +18,8 @@ WRONG = (
     "name,code,group,owners,daily_limit\nLetters,letters,claims,,lots\n,x,nowhere,nobody@nowhere.example,\n"
 )
 RIGHT = (
-    "name,code,group,owners,members,tags\nLetters,letters,claims,priya.raman@northgate.example,,pilot\n"
-    "Replies,,,,,pilot\n"
+    "name,code,group,owners,members,tags\nLetters,letters,claims,priya.raman@northgate.example,,intake\n"
+    "Replies,,,,,intake\n"
 )
 
 
@@ -93,6 +93,6 @@ def test_a_file_with_errors_creates_nothing_and_the_corrected_one_does(
     window.get_by_role("button", name="Create 2 projects").click()
     expect(window.locator("#toasts")).to_contain_text("2 projects created")
     sign_in(page)
-    page.goto("/projects/?tag=pilot")
+    page.goto("/projects/?tag=intake")
     expect(page.locator("output").first).to_have_text("2 projects")
     check(page)

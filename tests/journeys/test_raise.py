@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_raise_is_asked_for_and_approved(browser: Browser, page: Page, portal:
         assert ask().json()["code"] == "limit_exceeded"
 
         sign_in(page)
-        page.get_by_role("link", name="waiting for you").click()
+        page.get_by_role("link", name=re.compile("^Requests")).click()
         row = page.locator("#request-table tbody tr", has_text="Raise me")
         expect(row).to_contain_text("$5.00")
         row.get_by_role("link", name="Raise me").click()

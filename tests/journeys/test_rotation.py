@@ -66,8 +66,8 @@ def test_a_key_is_rotated_under_traffic_without_one_failed_call(
     sign_in(page)
     answers: list[str] = []
     page.on("response", lambda response: answers.append(_text(response)))
-    portal.manage("create_project", "--code", "letters", "--name", "Letters")
-    old = portal.manage("issue_api_key", "--project", "letters", "--name", "letters-worker")
+    portal.manage("create_project", "--code", "batch-letters", "--name", "Batch letters")
+    old = portal.manage("issue_api_key", "--project", "batch-letters", "--name", "letters-worker")
     proxy.ready()
     client = Client(proxy, old["secret"])
     until(lambda: client.call().status_code == 200, what="the key is admitted")
