@@ -44,11 +44,9 @@ def test_the_sample_is_complete_consistent_and_made_once(clean_state: None) -> N
     assert (Project.objects.count(), Group.objects.count()) == (14, 8)
     assert UserToken.objects.active().count() > 55
 
-    # It shows every kind of limit; none on spend is enforced on the organization or on each user everywhere.
+    # Limits of every kind on its own groups and projects; none on the organization or on each user everywhere.
     kinds = {limit.scope_key.split(":", 1)[0] for limit in Limit.objects.all()}
-    assert kinds == {"o", "u", "g", "p", "pg", "pu", "c"}
-    spend = Limit.objects.filter(metric="spend", mode="enforce")
-    assert not spend.filter(scope_key__in=["o", "u:*"]).exists()
+    assert kinds == {"g", "p", "pg", "pu", "c"}
     assert UserToken.objects.filter(suspended__isnull=False).exists()
     assert ApiKey.objects.filter(previous_until__gt=timezone.now()).exists()
     assert Request.objects.filter(state=Request.State.WAITING).count() == 1

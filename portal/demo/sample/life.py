@@ -19,7 +19,6 @@ from portal.decision.services import set_limit
 from portal.demo.sample.plan import GPT, SONNET
 from portal.lib.money import to_nano
 from portal.notifications.models import Delivery, Severity
-from portal.organization.selectors import current as current_organization
 from portal.spend import scopes
 from portal.spend.models import Limit
 from projects.models import Project
@@ -44,17 +43,14 @@ def give_roles(known: Mapping[str, Person], owning: Mapping[str, Group], actor: 
 def set_limits(made: Mapping[str, Project], owning: Mapping[str, Group], actor: Actor) -> None:
     """Set one limit of each further kind: observing, for a model, a week, a user, a key, calls in flight.
 
-    None of them decides: what is enforced is far above what is used.
+    None of them decides: what is enforced is far above what is used. None is on the organization or on each user.
     """
     key = ApiKey.objects.get(project=made["doc-search"], name="search-api")
     chat, tools = made["cs-chat"], made["dev-assist"]
     member = UserToken.objects.filter(project=tools).select_related("person").earliest("pk").person
     engineering = owning["engineering"]
-    organization, share = scopes.ORGANIZATION, scopes.project_group(tools.pk, engineering.pk)
+    share = scopes.project_group(tools.pk, engineering.pk)
     wanted = (
-        (organization, current_organization().name, "spend", "month", 55_000, "", "observe"),
-        (organization, current_organization().name, "requests", "minute", 6_000, "", "enforce"),
-        (scopes.EACH_USER, "Each user", "spend", "month", 2_500, "", "observe"),
         (scopes.group(owning["data"].pk), "Group Data & analytics", "spend", "week", 900, "", "observe"),
         (scopes.project(chat.pk), f"Project {chat.name}", "spend", "month", 9_000, GPT, "enforce"),
         (scopes.project(chat.pk), f"Project {chat.name}", "concurrency", "none", 200, "", "enforce"),
