@@ -27,10 +27,10 @@ from portal.decision.forms import LimitForm
 from portal.decision.limits import LimitSheet
 from portal.lib.errors import RuleBroken
 from portal.organization.selectors import current as current_organization
-from portal.spend import selectors as spend
 from portal.web.forms import posted
 from portal.web.htmx import render_dialog, saved
 from projects.forms import ReasonForm
+from projects.pages import clock
 
 
 def page_of_key(key: ApiKey) -> str:
@@ -144,5 +144,5 @@ def preview(request: HttpRequest, key_id: str) -> HttpResponse:
     key, organization = get_key(request, key_id), current_organization()
     form = LimitForm(request.POST, sheet=_sheet(person_of(request), key), currency=organization.currency)
     form.is_valid()
-    shown = {"form": form, "preview": form.preview(spend.calendar(organization.time_zone))}
+    shown = {"form": form, "preview": form.preview(clock())}
     return render(request, "components/_limit_preview.html", shown)

@@ -12,9 +12,8 @@ from apikeys.selectors import OLD_DAYS
 from portal.accounts.access import person_of, require
 from portal.accounts.policy import Right
 from portal.credentials.pages import credential_context
-from portal.organization.selectors import current as current_organization
-from portal.spend import selectors as spend
 from projects.access import rights_in
+from projects.pages import clock
 
 
 @require_GET
@@ -22,7 +21,7 @@ from projects.access import rights_in
 def detail(request: HttpRequest, key_id: str) -> HttpResponse:
     """Show a key: its secrets, use, spend, refusals and what was done to it."""
     key = get_key(request, key_id, need=Right.SEE_PROJECTS)
-    calendar, made = spend.calendar(current_organization().time_zone), key.rotated or key.created
+    calendar, made = clock(), key.rotated or key.created
     context = credential_context(request, key, key.project, kind="api_key", calendar=calendar)
     context |= {
         "key": key,

@@ -29,6 +29,7 @@ from portal.web.forms import posted
 from portal.web.htmx import render_dialog, render_page_or_region, saved
 from projects.access import get_project, projects_with
 from projects.forms import ChooseProjectForm, ReasonForm
+from projects.pages import clock
 
 MOST_AT_ONCE = 200
 LIVE = timedelta(hours=1)
@@ -38,7 +39,7 @@ LIVE = timedelta(hours=1)
 @require(Right.SEE_PROJECTS)
 def key_list(request: HttpRequest) -> HttpResponse:
     """Show the keys of the projects the person may see."""
-    person, calendar = person_of(request), spend.calendar(current_organization().time_zone)
+    person, calendar = person_of(request), clock()
     may_manage = projects_with(person, Right.MANAGE_API_KEYS).exists()
     context = key_table(request, keys_visible_to(person), calendar, may_revoke=may_manage)
     context["can_issue"] = may_manage
@@ -49,7 +50,7 @@ def key_list(request: HttpRequest) -> HttpResponse:
 @require(Right.SEE_PROJECTS)
 def export(request: HttpRequest) -> StreamingHttpResponse:
     """Download the list as filtered; never a secret."""
-    filters, calendar = KeyFilters(request.GET), spend.calendar(current_organization().time_zone)
+    filters, calendar = KeyFilters(request.GET), clock()
     found = matching(
         keys_visible_to(person_of(request)), text=filters.value("q"), status=filters.value("status")
     )

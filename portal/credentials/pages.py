@@ -22,7 +22,7 @@ from portal.spend.selectors import Calendar
 from portal.web.charts import daily_chart
 from projects.access import rights_in, roles_in
 from projects.models import Project
-from projects.pages import sheet_of
+from projects.pages import clock, sheet_of
 from projects.selectors import changes_in
 
 DAYS = 30
@@ -98,7 +98,7 @@ def _entries(kind: str, credential: CallCredential, calendar: Calendar) -> list[
 
 def limits_context(person: Person, project: Project, sheet: LimitSheet, form: LimitForm) -> dict[str, Any]:
     """Return what the page of a credential's limits shows: every level, and the form with its preview."""
-    now = selectors.calendar(current_organization().time_zone)
+    now = clock()
     levels = chain(sheet.places, now)
     return {
         "project": project,

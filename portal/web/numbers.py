@@ -1,13 +1,15 @@
 """Numbers and moments as a page shows them. Pure functions: text in English, no markup.
 
 The rules are the design language's: money and counts are rounded at display only, a percentage below 100 never
-shows as 100, model tokens are short (``388 M``), and time is relative for a day, then a date.
+shows as 100, model tokens are short (``388 M``), and time is relative for a day, then a date. A zone with a history
+(portal.lib.windows) is shown by its current name.
 """
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from portal.lib.money import half_even
+from portal.lib.windows import current_name
 
 UNKNOWN = "–"
 _STEPS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
@@ -80,7 +82,7 @@ def clock(moment: datetime, zone: str, *, seconds: bool = False) -> str:
 def exact(moment: datetime, zone: str) -> str:
     """Return the full local moment with seconds and the name of the zone: ``24 November 2026, 11:38:52 UTC``."""
     local = _local(moment, zone)
-    return f"{local.day} {local:%B %Y, %H:%M:%S} {zone}"
+    return f"{local.day} {local:%B %Y, %H:%M:%S} {current_name(zone)}"
 
 
 def ago(moment: datetime, zone: str, now: datetime | None = None) -> str:
@@ -97,4 +99,4 @@ def ago(moment: datetime, zone: str, now: datetime | None = None) -> str:
 
 
 def _local(moment: datetime, zone: str) -> datetime:
-    return moment.astimezone(ZoneInfo(zone))
+    return moment.astimezone(ZoneInfo(current_name(zone)))

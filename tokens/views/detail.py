@@ -7,9 +7,8 @@ from django.views.decorators.http import require_GET
 from portal.accounts.access import person_of, require
 from portal.accounts.policy import Right
 from portal.credentials.pages import credential_context
-from portal.organization.selectors import current as current_organization
-from portal.spend import selectors as spend
 from projects.access import rights_in
+from projects.pages import clock
 from projects.services import may_hold_tokens
 from tokens.access import get_token, looks_after_tokens
 
@@ -19,7 +18,7 @@ from tokens.access import get_token, looks_after_tokens
 def detail(request: HttpRequest, key_id: str) -> HttpResponse:
     """Show a token: whose it is, its use, spend, refusals and what was done to it."""
     token, person = get_token(request, key_id, need=Right.SEE_PROJECTS), person_of(request)
-    calendar = spend.calendar(current_organization().time_zone)
+    calendar = clock()
     can = rights_in(person, token.project)
     context = credential_context(request, token, token.project, kind="user_token", calendar=calendar)
     context |= {

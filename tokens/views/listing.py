@@ -16,12 +16,12 @@ from portal.accounts.models import Person
 from portal.accounts.policy import Right
 from portal.credentials.selectors import in_batches
 from portal.lib.money import from_nano
-from portal.organization.selectors import current as current_organization
 from portal.spend import selectors as spend
 from portal.web.csv import csv_response
 from portal.web.forms import posted
 from portal.web.htmx import render_dialog, render_page_or_region, saved
 from projects.forms import ReasonForm
+from projects.pages import clock
 from tokens.access import looks_after_tokens, tokens_manageable_by, tokens_visible_to
 from tokens.issuing import projects_to_issue_in
 from tokens.models import UserToken
@@ -37,7 +37,7 @@ LIVE = timedelta(hours=1)
 @require(Right.SEE_PROJECTS)
 def token_list(request: HttpRequest) -> HttpResponse:
     """Show the tokens the person may see; who looks after none but their own sees those as *My tokens*."""
-    person, calendar = person_of(request), spend.calendar(current_organization().time_zone)
+    person, calendar = person_of(request), clock()
     is_mine = not looks_after_tokens(person)
     may_revoke = is_mine or tokens_manageable_by(person).exists()
     context = token_table(
@@ -63,7 +63,7 @@ def _holder(chosen: str, visible: QuerySet[UserToken]) -> Person | None:
 @require(Right.SEE_PROJECTS)
 def export(request: HttpRequest) -> StreamingHttpResponse:
     """Download the list as filtered; never a secret."""
-    person, calendar = person_of(request), spend.calendar(current_organization().time_zone)
+    person, calendar = person_of(request), clock()
     filters = TokenFilters(request.GET, person=person, is_mine=not looks_after_tokens(person))
     heads = ["Id", "Name", "Person", "Address", "Project", "Status", "Created", "Expires"]
     heads += ["Last used", "Last used from", "This month"]
