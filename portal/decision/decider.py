@@ -75,6 +75,13 @@ def _either(
             return by_valkey(*asked, **named)
         except Unavailable as error:
             log.info("Valkey does not decide: %s", error)
+        except (DatabaseError, InterfaceError):
+            # The lease has run out and Postgres, who would say whether Valkey may go on, cannot be asked. The threads
+            # that renew may have got no turn on a busy machine: what they know is enough.
+            known = renewal.here()
+            if known is None or not known.renew():
+                raise
+            return by_valkey(*asked, **named)
     if not connection.in_atomic_block:
         close_old_connections()
     try:

@@ -25,7 +25,6 @@ from portal.lib.errors import Unavailable
 log = logging.getLogger(__name__)
 
 _PERIOD = 0.7  # seconds; a lease outlives several
-_FRESH = 2.0  # an older confirmation than this means that Postgres does not answer
 _BY_VALKEY = ("", epoch.State.VALKEY.value)
 _SILENCE = epoch.RECENT.total_seconds()
 
@@ -46,11 +45,11 @@ class Renewal:
     state: str = ""  # as Postgres last said; nothing yet
     confirmed: Confirmed | None = None
     reached: float = 0.0  # when Valkey last answered
+    asking: float = 0.0  # since when Valkey has been asked without an answer
     open_reservations: int = 0
     silent_since: datetime | None = None  # since when Postgres does not answer
     admitted: int = 0  # decided by Valkey while Postgres did not answer
     refused: int = 0
-    began: float = field(default_factory=epoch.monotonic)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     # Postgres
@@ -144,22 +143,24 @@ class Renewal:
 
     # Valkey
 
-    def renew(self) -> None:
-        """Renew the lease with what Postgres last confirmed."""
+    def renew(self) -> bool:
+        """Renew the lease with what Postgres last confirmed; return whether Valkey decides now."""
         # The clock first: a confirmation that is taken back afterwards bounds what this renewal can prolong.
+        self.asking = self.asking or epoch.monotonic()
         clock = epoch.valkey_clock()
         confirmed = self.confirmed
-        self.reached = epoch.monotonic()
+        self.reached, self.asking = epoch.monotonic(), 0.0
         if confirmed is None:
-            return
-        age = epoch.monotonic() - confirmed.asked
-        if age < _FRESH:
-            length = epoch.LEASE - timedelta(seconds=age)
-        else:
-            length = min(epoch.LEASE, epoch.GRACE - timedelta(seconds=age))
+            return False
+        # Whoever takes the decision away waits for this process as for one that renews to the last: the whole lease,
+        # so that on a busy machine it does not run out between two renewals.
+        age = timedelta(seconds=epoch.monotonic() - confirmed.asked)
+        length = min(epoch.LEASE, epoch.GRACE - age)
         answer = valkey.call("renew", confirmed.epoch, epoch.until(clock, length))
-        if answer[0] == b"ok":
-            self.open_reservations = answer[1]
+        if answer[0] != b"ok":
+            return False
+        self.open_reservations = answer[1]
+        return length > timedelta()
 
     def watch_valkey(self) -> None:
         """Renew until the process stops."""
@@ -175,8 +176,9 @@ class Renewal:
     # For decisions
 
     def is_valkey_silent(self) -> bool:
-        """Whether Valkey has not answered for a while."""
-        return epoch.monotonic() - (self.reached or self.began) > _SILENCE
+        """Whether Valkey was asked and has not answered for a while; a process that got no turn knows nothing."""
+        asking = self.asking
+        return asking > 0 and epoch.monotonic() - asking > _SILENCE
 
     def postgres_decides(self) -> bool:
         """Whether, as far as this process knows, Valkey does not decide."""

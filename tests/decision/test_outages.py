@@ -19,7 +19,7 @@ from apikeys.services import issue_api_key
 from audit.actors import Actor
 from audit.models import AuditEntry
 from portal.decision import check, epoch, jobs, rebuild, services, valkey
-from portal.decision.models import Decider, Outage, Rebuild
+from portal.decision.models import Decider, Outage, Rebuild, Renewer
 from portal.gateway.services import register_gateway
 from projects.services import create_project
 from tests.crash.proxies import Proxies
@@ -86,7 +86,9 @@ def portal(clean_state: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{port}/0")
     web = WebProcesses(tmp_path / "web.log")
     try:
-        yield Portal(web.start(), proxies, gateway, secret)
+        portal = Portal(web.start(), proxies, gateway, secret)
+        wait_for(lambda: Renewer.objects.filter(reached__isnull=False).count() == web.workers)
+        yield portal
     finally:
         web.stop()
         proxies.close()
@@ -146,6 +148,18 @@ def test_without_postgres_decisions_go_on_and_usage_waits(portal: Portal) -> Non
     portal.proxies.mend("postgres")
     wait_for(lambda: portal.report(1)[0] == 200)
     wait_for(lambda: Outage.objects.filter(server="postgres", admitted__gt=0).exclude(ended=None).exists())
+    assert Rebuild.objects.count() == 1
+
+
+def test_without_postgres_a_lease_that_ran_out_on_a_busy_machine_is_renewed_by_the_call_that_needs_it(
+    portal: Portal,
+) -> None:
+    portal.proxies.cut("postgres")
+    for _ in range(40):  # more often than the threads that renew come by
+        valkey.command("DEL", "meta")
+        assert portal.authorize()[0] == 200
+    portal.proxies.mend("postgres")
+    wait_for(lambda: portal.report(1)[0] == 200)
     assert Rebuild.objects.count() == 1
 
 
