@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 from django.test.utils import setup_databases, teardown_databases
+from playwright.sync_api import expect
 
 from tests import state
+
+# What a page should come to show it may show late on a machine that is busy.
+expect.set_options(timeout=30_000)
 
 pytest_plugins = ["tests.identity_fixtures"]
 

@@ -94,7 +94,7 @@ def portal(clean_state: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         proxies.close()
 
 
-def wait_for(condition: Callable[[], bool], within: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], within: float = 90.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline
@@ -106,7 +106,7 @@ def refused(answer: tuple[int, Any, dict[str, str]]) -> bool:
     return answer[0] == 503 and answer[1]["code"] == "unavailable" and int(answer[2]["retry-after"]) >= 1
 
 
-def admits_after_a_while(portal: Portal, within: float = 30.0) -> None:
+def admits_after_a_while(portal: Portal, within: float = 90.0) -> None:
     deadline = time.monotonic() + within
     while (answer := portal.authorize())[0] != 200:
         assert refused(answer), answer

@@ -63,7 +63,7 @@ def test_nothing_is_left_of_a_killed_command(data: Path, run_python: Run) -> Non
     command = run_python(COMMAND, data)
     answer_of(command)
     kill(command.pid)
-    assert processes.wait_until(lambda: processes_in(data) == [], within=20)
+    assert processes.wait_until(lambda: processes_in(data) == [], within=90)
 
 
 def test_a_command_that_comes_while_they_stop_starts_them_again(data: Path, run_python: Run) -> None:
@@ -85,7 +85,7 @@ def test_the_keeper_starts_a_killed_server_again(data: Path, server: str) -> Non
     try:
         before = lease.pids[server]
         kill(before)
-        assert processes.wait_until(lambda: lease.pids.get(server, before) != before, within=20)
+        assert processes.wait_until(lambda: lease.pids.get(server, before) != before, within=90)
         lease.ensure()
         assert query(lease.urls["DATABASE_URL"], "SELECT 1") == [(1,)]
     finally:
@@ -97,7 +97,7 @@ def test_a_killed_keeper_is_replaced(data: Path) -> None:
     lease = Lease(data, durable=False).join()
     try:
         kill(lease.pids["keeper"])
-        assert processes.wait_until(lambda: not lease.is_kept(), within=20)
+        assert processes.wait_until(lambda: not lease.is_kept(), within=90)
         lease.ensure()
         assert query(lease.urls["DATABASE_URL"], "SELECT 1") == [(1,)]
     finally:

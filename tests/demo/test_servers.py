@@ -75,7 +75,7 @@ def test_a_killed_server_is_started_again(servers: Servers, name: str) -> None:
     other = next(other for other in servers.pids if other != name)
     before = servers.pids
     kill(before[name])
-    assert processes.wait_until(lambda: servers.supervise() == [name], within=20)
+    assert processes.wait_until(lambda: servers.supervise() == [name], within=90)
     assert servers.answer()
     assert servers.pids[other] == before[other]
 
@@ -123,7 +123,7 @@ def test_servers_end_with_a_killed_owner(data: Path, run_python: Run) -> None:
     assert owner.stdout is not None
     assert owner.stdout.readline() == "ready\n"
     kill(owner.pid)
-    assert processes.wait_until(lambda: processes_in(data) == [], within=20)
+    assert processes.wait_until(lambda: processes_in(data) == [], within=90)
 
 
 def test_a_process_with_a_reused_id_is_left_alone(data: Path) -> None:

@@ -24,7 +24,7 @@ from tests.envoy.cast import MODEL
 from tests.envoy.upstream import Upstream, serving
 
 CONFIGURATION = env.REPO / "docs/envoy/envoy.yaml"
-WITHIN = 30.0  # seconds anything may take
+WITHIN = 90.0  # seconds anything may take
 
 
 @dataclass

@@ -35,7 +35,7 @@ def pair(scene: Scene, tmp_path: Path) -> Iterator[list[WebProcesses]]:
             web.stop()
 
 
-def until(condition: Callable[[], object], within: float = 30.0) -> None:
+def until(condition: Callable[[], object], within: float = 90.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -24,7 +24,7 @@ def change(portal: Demo, **values: Any) -> None:
     secrets = json.loads((portal.data_dir / "identity" / "secrets.json").read_text())
     headers = {"Authorization": f"Bearer {secrets['control_token']}"}
     address = f"{facts['identity'].rstrip('/')}/_control/people/{WHO}"
-    requests.patch(address, json=values, headers=headers, timeout=10).raise_for_status()
+    requests.patch(address, json=values, headers=headers, timeout=60).raise_for_status()
 
 
 def synchronize(portal: Demo) -> None:
@@ -38,7 +38,7 @@ def synchronize(portal: Demo) -> None:
                 raise
             return False
 
-    until(is_done, 60, "the directory is followed")
+    until(is_done, 120, "the directory is followed")
 
 
 def test_somebody_leaves_the_directory(browser: Browser, page: Page, portal: Demo) -> None:

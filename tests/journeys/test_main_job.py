@@ -139,5 +139,5 @@ def used(portal: Demo, proxy: Proxy, secret: str) -> Decimal:
         "Authorization": f"Bearer {proxy.environment['LLM_PORTAL_GATEWAY_SECRET']}",
         "X-LLM-Credential": secret,
     }
-    answer = requests.get(f"{portal.url}/gateway/v1/me", headers=headers, timeout=10).json()
+    answer = requests.get(f"{portal.url}/gateway/v1/me", headers=headers, timeout=60).json()
     return next(Decimal(limit["used"]) for limit in answer["limits"] if limit["scope"] == "project")

@@ -23,7 +23,7 @@ ADAPTER = env.REPO / "portal" / "gateway" / "adapters" / "litellm.py"
 MASTER_KEY = "sk-master-key-of-the-tests"
 
 
-def until(condition: Callable[[], Any], within: float = 30.0, what: str = "") -> Any:
+def until(condition: Callable[[], Any], within: float = 90.0, what: str = "") -> Any:
     """Ask until the answer is true and return it; fail when it does not become so in time."""
     deadline = time.monotonic() + within
     while not (found := condition()):
