@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -68,6 +68,30 @@ def record(
     """
     if not connection.in_atomic_block:
         raise NotInTransaction(action)
+    entry = _entry(action, actor, target, changes, project, group, comment, outcome, reason)
+    entry.save(force_insert=True)
+    return entry.id
+
+
+def record_all(action: Action, found: Iterable[tuple[Target, Changes]], *, actor: Actor) -> None:
+    """Write one entry for each target, as `record` does, in few statements however many there are."""
+    if not connection.in_atomic_block:
+        raise NotInTransaction(action)
+    entries = [_entry(action, actor, target, changes) for target, changes in found]
+    AuditEntry.objects.bulk_create(entries, batch_size=500)
+
+
+def _entry(
+    action: Action,
+    actor: Actor,
+    target: Target,
+    changes: Changes | None,
+    project: int | None = None,
+    group: int | None = None,
+    comment: str = "",
+    outcome: Outcome = Outcome.SUCCESS,
+    reason: str = "",
+) -> AuditEntry:
     fields: dict[str, Any] = {
         "id": uuid7(),
         "occurred": datetime.now(UTC),
@@ -98,8 +122,7 @@ def record(
         separators=(",", ":"),
         ensure_ascii=False,
     )
-    AuditEntry.objects.create(canonical=canonical, **fields)
-    return fields["id"]  # type: ignore[no-any-return]
+    return AuditEntry(canonical=canonical, **fields)
 
 
 def record_refused(

@@ -1,6 +1,6 @@
 """Compare counters, roll-ups and limits: find drift and repair it, find limits that are near or over."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from audit.actions import Action
 from audit.actors import Actor, Target
-from audit.services import record
+from audit.services import record_all
 from portal.decision import alerts, decide, drift, rebuild, state
 from portal.decision.drift import BASE, Difference
 from portal.decision.models import Drift
@@ -53,15 +53,19 @@ def check_limits(actor: Actor) -> Checked:
 
 
 @transaction.atomic
-def _record_drift(repaired: Iterable[Difference], organization: Organization, actor: Actor) -> None:
-    for difference in repaired:
-        Drift.objects.create(counter=difference.counter, was=difference.counted, is_now=difference.recorded)
-        record(
-            Action.DRIFT_REPAIRED,
-            actor=actor,
-            target=Target("counter", difference.counter, difference.counter[2:]),
-            changes={"settled": (difference.counted, difference.recorded)},
-        )
+def _record_drift(repaired: Sequence[Difference], organization: Organization, actor: Actor) -> None:
+    Drift.objects.bulk_create(
+        [Drift(counter=each.counter, was=each.counted, is_now=each.recorded) for each in repaired],
+        batch_size=1000,
+    )
+    record_all(
+        Action.DRIFT_REPAIRED,
+        (
+            (Target("counter", each.counter, each.counter[2:]), {"settled": (each.counted, each.recorded)})
+            for each in repaired
+        ),
+        actor=actor,
+    )
     alerts.tell_drift([(each.counter[2:], each.counted, each.recorded) for each in repaired], organization)
 
 

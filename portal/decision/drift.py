@@ -9,6 +9,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -25,6 +27,7 @@ BASE = 10**9
 MOST = 5000
 CHECKS = 50
 _KEY = "checked:turn"
+_BATCH = 500
 _JUST_USED = timedelta(minutes=3)
 
 
@@ -149,22 +152,21 @@ def _differences(reading: _Reading) -> dict[str, Difference]:
 
 def repair(compared: Compared) -> list[Difference]:
     """Set counters to what the record says, unless they moved meanwhile; return those repaired."""
-    done = []
     reading = compared.reading
+    snapshot = json.dumps([reading.snapshot.xmax, list(reading.snapshot.running)])
+    due: list[tuple[Difference, tuple[Any, ...]]] = []
     for difference in compared.differences:
         _, start, recorded = reading.counters[difference.counter]
         counter = reading.counted[difference.counter]
         seq = counter[5] if counter else 0
         if counter and counter[0] < start:
             continue  # it turns by itself at the next call
-        answer = valkey.call(
-            "repair",
-            difference.counter,
-            start,
-            seq,
-            *divmod(recorded, BASE),
-            json.dumps([reading.snapshot.xmax, list(reading.snapshot.running)]),
-        )
-        if answer[0] == b"ok":
-            done.append(difference)
+        due.append((difference, (difference.counter, start, seq, *divmod(recorded, BASE))))
+    done: list[Difference] = []
+    for start in range(0, len(due), _BATCH):
+        part = due[start : start + _BATCH]
+        answer = valkey.call("repair", snapshot, *chain.from_iterable(row for _, row in part))
+        if answer[0] != b"ok":
+            break  # a rebuild makes every counter exact
+        done += [each for (each, _), is_done in zip(part, answer[1:], strict=True) if is_done]
     return done

@@ -1114,16 +1114,21 @@ local function read(_, A)
   return rows
 end
 
--- Repair a counter that nobody has touched since it was read. ARGV: 1 key · 2 start · 3 seq · 4-5 settled · 6 JSON
--- snapshot
+-- Repair counters that nobody has touched since they were read. ARGV: 1 JSON snapshot · for each: key · start · seq ·
+-- settled hi, lo -> for each 1, or 0 when it has moved
 local function repair(_, A)
   if not meta() then return {'rebuild'} end
-  local c = counter_at(A[1]) or {tonumber(A[2]), 0, 0, 0, 0, 0, ''}
-  local snapshot = cjson.decode(A[6])
-  if c[1] ~= tonumber(A[2]) or c[6] ~= tonumber(A[3]) then return {'no'} end
-  c[2], c[3], c[6], c[7] = tonumber(A[4]), tonumber(A[5]), c[6] + 1, cmsgpack.pack(snapshot)
-  redis.call('SET', A[1], write_counter(c))
-  return {'ok'}
+  local snapshot, rows = cmsgpack.pack(cjson.decode(A[1])), {'ok'}
+  for i = 2, #A, 5 do
+    local c = counter_at(A[i]) or {tonumber(A[i + 1]), 0, 0, 0, 0, 0, ''}
+    local still = c[1] == tonumber(A[i + 1]) and c[6] == tonumber(A[i + 2])
+    if still then
+      c[2], c[3], c[6], c[7] = tonumber(A[i + 3]), tonumber(A[i + 4]), c[6] + 1, snapshot
+      redis.call('SET', A[i], write_counter(c))
+    end
+    rows[#rows + 1] = still and 1 or 0
+  end
+  return rows
 end
 
 -- What open reservations hold against what the counters say: rows that differ, of every counter on which something is

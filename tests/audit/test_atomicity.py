@@ -40,7 +40,7 @@ def test_a_change_leaves_one_entry(committed: Cast, browse: Browse) -> None:
 def test_without_its_entry_nothing_changes(committed: Cast, browse: Browse) -> None:
     bob = browse(committed.bob)
     with (
-        mock.patch("audit.services.AuditEntry.objects.create", side_effect=DatabaseError("no space left")),
+        mock.patch("audit.services.AuditEntry.save", side_effect=DatabaseError("no space left")),
         pytest.raises(DatabaseError),
     ):
         pause(bob)
@@ -50,14 +50,14 @@ def test_without_its_entry_nothing_changes(committed: Cast, browse: Browse) -> N
 
 def test_without_the_change_there_is_no_entry(committed: Cast, browse: Browse) -> None:
     bob = browse(committed.bob)
-    written = AuditEntry.objects.create
+    write = AuditEntry.save
 
-    def write_then_fail(**fields: object) -> None:
-        written(**fields)
+    def write_then_fail(entry: AuditEntry, **how: bool) -> None:
+        write(entry, **how)
         raise DatabaseError("the connection was lost")
 
     with (
-        mock.patch("audit.services.AuditEntry.objects.create", side_effect=write_then_fail),
+        mock.patch("audit.services.AuditEntry.save", write_then_fail),
         pytest.raises(DatabaseError),
     ):
         pause(bob)

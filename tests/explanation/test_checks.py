@@ -4,9 +4,12 @@ import json
 from datetime import timedelta
 from io import StringIO
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from audit.models import AuditEntry
 from portal.decision import drift as drifting
@@ -86,6 +89,37 @@ def test_reconcile_finds_drift_and_check_repairs_it(project: Project) -> None:
     assert [row["recorded"] for row in repaired["drift"]] == [85 * 10**9]
     assert Drift.objects.count() == AuditEntry.objects.filter(action="counter.repaired").count() == 1
     assert run("reconcile_spend")[1] == 0
+
+
+def test_many_counters_are_repaired_with_as_few_questions_as_one(project: Project) -> None:
+    patterns = [f"{'gpt-5-mini'[:length]}*" for length in range(1, 11)]
+    for number, model in enumerate(patterns):
+        set_limit(
+            scope_key=scopes.project(project.pk),
+            label=label_of(project),
+            metric=("spend", "requests", "tokens")[number % 3],
+            window="month",
+            amount="1000",
+            model=model,
+            actor=ACTOR,
+        )
+    asked = {}
+    for many in (1, len(patterns)):
+        run("check_limits")  # what else there is to tell has been told
+        keys = [key for key in valkey.command("KEYS", f"k:p:{project.pk}|*") if key.endswith(b"*")]
+        valkey.command("DEL", *keys[:many])
+        with (
+            mock.patch.object(valkey, "command", wraps=valkey.command) as commands,
+            CaptureQueriesContext(connection) as queries,
+        ):
+            repaired, _ = run("check_limits")
+        assert len(repaired["drift"]) == many
+        asked[many] = commands.call_count, len(queries)
+    # The first also told the administrators, which happens once a day.
+    assert asked[len(patterns)] <= asked[1]
+    assert Drift.objects.count() == AuditEntry.objects.filter(action="counter.repaired").count() == 11
+    assert run("reconcile_spend")[1] == 0
+    assert run("verify_audit_log")[1] == 0
 
 
 def test_with_many_limits_every_counter_is_compared_in_turn(
