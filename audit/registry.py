@@ -71,7 +71,7 @@ AUDITED: Mapping[str, Fields] = {
     "notifications.Recipient": Fields(plain="person added added_by", ignored="id"),
     "approvals.Request": Fields(
         "request",
-        "kind state thing label project requester beneficiary payload changes reason ends expires decided"
+        "kind state thing label project group requester beneficiary payload changes reason ends expires decided"
         " decided_by decision is_alone made returned",
         ignored="id created version",
     ),

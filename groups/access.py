@@ -4,9 +4,11 @@ from django.http import Http404, HttpRequest
 
 from groups.models import Group, GroupQuerySet
 from groups.services import target_of
-from portal.accounts.access import groups_administered, person_of, refuse_unless
+from portal.accounts.access import can, groups_administered, person_of, refuse_unless
 from portal.accounts.models import Person
 from portal.accounts.policy import Reach, Right, Role, reach, roles_of
+from portal.approvals.models import ApprovalPolicy
+from portal.approvals.selectors import policy
 
 _EVERYWHERE = frozenset({Role.ADMIN, Role.AUDITOR, Role.OPERATOR})
 
@@ -31,6 +33,14 @@ def rights_in(person: Person, group: Group) -> dict[str, bool]:
     """Return the rights the person has over the group, for templates."""
     roles = roles_in(person, group)
     return {str(right): reach(right, roles) > Reach.OWN for right in Right}
+
+
+def most_raise(person: Person, known: ApprovalPolicy | None = None) -> int | None:
+    """Return by how many percent the person may raise a group's own limits: None for any, 0 for who only lowers.
+
+    Who administers a group works inside its limits, as owners do inside their project's: more is asked for.
+    """
+    return (known or policy()).most_raise if can(person, Right.SET_LIMITS, everywhere=True) else 0
 
 
 def groups_with(person: Person, right: Right = Right.SEE_GROUPS) -> GroupQuerySet:

@@ -6,13 +6,14 @@ from django.contrib import messages
 from django.http import HttpRequest
 from django.urls import reverse
 
-from groups.access import rights_in
+from groups.access import most_raise, rights_in
 from groups.lookup import look_up
 from groups.models import Group
 from groups.selectors import number_of_members
 from groups.services import label_of, target_of
 from portal.accounts.access import person_of
 from portal.accounts.actors import actor_of
+from portal.accounts.models import Person
 from portal.decision.limits import LimitSheet, Place
 from portal.lib.errors import Unavailable
 from portal.organization.models import Organization
@@ -53,8 +54,8 @@ def try_look_up(group: Group, request: HttpRequest) -> bool:
     return True
 
 
-def sheet_of(group: Group, organization: Organization) -> LimitSheet:
-    """Return the limits that a group's page sets, and the levels around them."""
+def sheet_of(group: Group, organization: Organization, person: Person) -> LimitSheet:
+    """Return the limits that the person sets on a group's page, and the levels around them."""
     places = [
         Place(scopes.ORGANIZATION, "Organization", organization.name, "building-2"),
         Place(scopes.group(group.pk), "This group", group.name, "users"),
@@ -65,4 +66,5 @@ def sheet_of(group: Group, organization: Organization) -> LimitSheet:
         places=places,
         group=group.pk,
         target=target_of(group),
+        most_raise=most_raise(person),
     )

@@ -61,7 +61,7 @@ app.conf.beat_schedule = {
     "refresh named users": _every("apikeys.refresh_named_users", 300),
     "end grants": _every("accounts.end_grants", 60),
     "expire requests": _every("approvals.expire_requests", 300),
-    "return limits": _every("projects.return_limits", 60),
+    "return limits": _every("limits.return_limits", 60),
     "make partitions": _every("spend.make_partitions", 3600),
     "sync directory": _every("directory.sync", 15),
     "anchor the audit log": _every("audit.keep_anchor", 300),
@@ -84,6 +84,7 @@ app.autodiscover_tasks(
         "tokens",
         "apikeys",
         "portal.directory",
+        "portal.limits",
     ]
 )
 

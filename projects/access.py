@@ -8,6 +8,8 @@ from django.http import Http404, HttpRequest
 from portal.accounts.access import groups_administered, person_of, refuse_unless
 from portal.accounts.models import Person
 from portal.accounts.policy import Reach, Right, Role, reach, roles_of
+from portal.approvals.models import ApprovalPolicy
+from portal.approvals.selectors import policy
 from projects.bulk import What
 from projects.models import GroupAccess, Membership, Project, ProjectQuerySet
 from projects.services import target_of
@@ -63,6 +65,14 @@ def rights_in(person: Person, project: Project) -> Mapping[str, bool]:
     can = {str(right): reach(right, roles) > Reach.OWN for right in Right}
     issues_own = project.members_issue_tokens and reach(Right.ISSUE_TOKEN, roles) > Reach.NONE
     return can | {"issue_own_token": can["issue_token"] or issues_own}
+
+
+def most_raise(person: Person, project: Project, known: ApprovalPolicy | None = None) -> int | None:
+    """Return by how many percent the person may raise the project's limits: 0 for who only lowers, None for any.
+
+    ``known`` is the policy, where it is at hand: lists read it once.
+    """
+    return (known or policy()).most_raise if rights_in(person, project)[Right.SET_LIMITS] else 0
 
 
 def projects_with(person: Person, right: Right = Right.SEE_PROJECTS, *, own: bool = False) -> ProjectQuerySet:

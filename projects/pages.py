@@ -16,9 +16,8 @@ from portal.organization.models import Organization
 from portal.organization.selectors import current as current_organization
 from portal.spend import scopes, selectors
 from portal.spend.selectors import Calendar, calendar
-from projects.access import rights_in
+from projects.access import most_raise, rights_in
 from projects.models import Project
-from projects.requests import most_raise
 from projects.selectors import number_of_people, owners_of, standing
 from projects.services import label_of, target_of
 from tokens.access import tokens_visible_to

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from projects.views import bulk, credentials, detail, importing, limits, listing, members, raises, state
+from projects.views import bulk, credentials, detail, importing, limits, listing, members, state
 
 app_name = "projects"
 urlpatterns = [
@@ -25,7 +25,6 @@ urlpatterns = [
     path("<slug:code>/groups/<slug:group>/remove/", members.exclude, name="exclude_group"),
     path("<slug:code>/limits/", limits.limits, name="limits"),
     path("<slug:code>/limits/preview/", limits.preview, name="preview"),
-    path("<slug:code>/limits/raise/", raises.ask, name="ask_raise"),
     path("<slug:code>/activity/", detail.activity, name="activity"),
     path("<slug:code>/activity/export/", detail.export_activity, name="export_activity"),
     path("<slug:code>/settings/", state.settings, name="settings"),

@@ -13,10 +13,11 @@ from groups.access import get_group
 from groups.forms import MemberFilters
 from groups.pages import clock, page_context, sheet_of
 from groups.selectors import people_of
-from portal.accounts.access import require
+from portal.accounts.access import person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.models import Person
 from portal.accounts.policy import Right
+from portal.approvals.selectors import waiting_raises
 from portal.decision.forms import LimitForm
 from portal.decision.limits import chain, deciding
 from portal.organization.selectors import current as current_organization
@@ -37,7 +38,7 @@ def detail(request: HttpRequest, code: str) -> HttpResponse:
     """Show what the group owns and spends; those who may set limits change its own."""
     group = get_group(request, code, need=Right.SET_LIMITS if request.method == "POST" else Right.SEE_GROUPS)
     organization, here = current_organization(), reverse("groups:detail", args=[code])
-    now, sheet = clock(), sheet_of(group, organization)
+    now, sheet = clock(), sheet_of(group, organization, person_of(request))
     form = LimitForm(posted(request), sheet=sheet, currency=organization.currency)
     if form.is_valid() and form.save(actor=actor_of(request)):
         return saved(request, to=here, toast=form.toast(f"Limits saved for {group.name}"))
@@ -54,6 +55,8 @@ def detail(request: HttpRequest, code: str) -> HttpResponse:
         "archived": group.projects.filter(state=Project.State.ARCHIVED).count(),
         "access": group.project_access.select_related("project").order_by("project__name", "pk")[:TOP],
         "accessible": group.project_access.count(),
+        "raises": waiting_raises(group=group.pk),
+        "raise_of": f"group={group.code}",
     }
     if context["can"]["set_limits"]:
         context |= {
@@ -71,7 +74,8 @@ def detail(request: HttpRequest, code: str) -> HttpResponse:
 def preview(request: HttpRequest, code: str) -> HttpResponse:
     """Show what saving the typed limits would do; nothing is saved."""
     group, organization = get_group(request, code, need=Right.SET_LIMITS), current_organization()
-    form = LimitForm(request.POST, sheet=sheet_of(group, organization), currency=organization.currency)
+    sheet = sheet_of(group, organization, person_of(request))
+    form = LimitForm(request.POST, sheet=sheet, currency=organization.currency)
     form.is_valid()
     return render(request, "components/_limit_preview.html", {"form": form, "preview": form.preview(clock())})
 

@@ -12,13 +12,16 @@ from projects.models import Membership
 
 
 def requests_visible_to(person: Person) -> QuerySet[Request]:
-    """Return the requests a person may read: all, those of one's groups and own projects, and one's own."""
-    requests = Request.objects.select_related("project__group", "requester", "beneficiary", "decided_by")
+    """Return the requests a person may read: all, those about one's groups and own projects, and one's own."""
+    requests = Request.objects.select_related(
+        "project__group", "group", "requester", "beneficiary", "decided_by"
+    )
     if can(person, Right.SEE_REQUESTS, everywhere=True):
         return requests
     owned = Membership.objects.filter(person=person, role=Role.OWNER).values("project")
     groups = groups_administered(person)
-    return requests.filter(Q(requester=person) | Q(project__in=owned) | Q(project__group__in=groups))
+    mine = Q(requester=person) | Q(project__in=owned) | Q(project__group__in=groups) | Q(group__in=groups)
+    return requests.filter(mine)
 
 
 def get_request(request: HttpRequest, pk: int) -> Request:

@@ -21,7 +21,7 @@ RIGHTS: Mapping[str, Right] = {
 """Kind → the right, toward the request's project or over everything, that decides it."""
 
 _KINDS: Mapping[str, str] = {
-    Request.Kind.LIMIT: "projects.requests.KIND",
+    Request.Kind.LIMIT: "portal.limits.requests.KIND",
     Request.Kind.ROLE: "portal.approvals.roles.KIND",
     Request.Kind.PRICE: "portal.approvals.prices.KIND",
 }

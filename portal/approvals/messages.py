@@ -44,5 +44,5 @@ def _send(request: Request, event: str, title: str, text: str, people: Iterable[
         people=people,
         once=f"request {request.pk} {event}",
         project=request.project_id,
-        group=request.project.group_id if request.project else None,
+        group=request.about_group,
     )

@@ -36,6 +36,14 @@ class Request(models.Model):
     project = models.ForeignKey(
         "projects.Project", null=True, blank=True, on_delete=models.CASCADE, related_name="requests"
     )
+    group = models.ForeignKey(
+        "groups.Group",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="requests",
+        help_text="Of a request about the group itself, not about one of its projects.",
+    )
     requester = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="requests_made"
     )
@@ -99,6 +107,11 @@ class Request(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.label}"
+
+    @property
+    def about_group(self) -> int | None:
+        """The id of the group it is about: the group itself, or the one that owns its project."""
+        return self.group_id or (self.project.group_id if self.project else None)
 
     @property
     def is_waiting(self) -> bool:

@@ -23,7 +23,9 @@ def matching(
     return requests
 
 
-def waiting_about(project: int) -> list[Request]:
-    """Return the requests about a project (its id) that wait for a decision."""
-    waiting = Request.objects.filter(project=project, state=Request.State.WAITING)
+def waiting_raises(*, project: int | None = None, group: int | None = None) -> list[Request]:
+    """Return the raises that wait for a decision: of a project, of a group itself, or those of neither."""
+    waiting = Request.objects.filter(
+        kind=Request.Kind.LIMIT, project=project, group=group, state=Request.State.WAITING
+    )
     return list(waiting.select_related("requester").order_by("created", "pk"))

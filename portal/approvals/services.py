@@ -198,7 +198,7 @@ def _record(action: Action, request: Request, actor: Actor, comment: str) -> Non
         actor=actor,
         target=target_of(request),
         project=request.project_id,
-        group=request.project.group_id if request.project else None,
+        group=request.about_group,
         changes={field: tuple(pair) for field, pair in request.changes.items()},
         comment=comment.strip(),
     )

@@ -77,11 +77,13 @@ def set_limit(
     reason: str = "",
     target: Target | None = None,
     most_raise: int | None = None,
+    is_return: bool = False,
 ) -> Limit | None:
     """Set, change or (amount None) remove one limit; it holds from the commit on.
 
     ``label`` is how people name the scope ("Project Claims triage"). Nothing is written when nothing changes.
-    ``most_raise`` is by how many percent the actor may raise it: 0 for those who only lower, None for any.
+    ``most_raise`` is by how many percent the actor may raise it: 0 for those who only lower, None for any. One that
+    comes back at the end of a raise (``is_return``) is not held against its siblings: they stood beside it before.
     """
     if window not in _WINDOWS.get(metric, ()):
         allowed = ", ".join(_WINDOWS.get(metric, ())) or "none"
@@ -119,7 +121,7 @@ def set_limit(
             action = Action.LIMIT_CHANGED
         if metric == "spend" and window in WINDOWS and not model and mode == Limit.Mode.ENFORCE:
             held = limit.amount if action == Action.LIMIT_CHANGED and limit.mode == mode else None
-            if held is None or value > held:
+            if not is_return and (held is None or value > held):
                 refuse_beyond(scope_key, {window: value}, field="amount")
         limit.amount, limit.mode, limit.changed_by = value, mode, actor.display
         limit.save()

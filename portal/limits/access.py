@@ -6,21 +6,24 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Concat
 from django.http import Http404, HttpRequest
+from django.urls import reverse
 
 from apikeys.access import keys_visible_to
 from apikeys.models import ApiKey
 from groups.access import get_group
+from groups.access import most_raise as most_raise_in_group
 from groups.access import rights_in as rights_in_group
 from portal.accounts.access import can, person_of, refuse_unless
 from portal.accounts.models import Person
 from portal.accounts.policy import Right
+from portal.approvals.models import ApprovalPolicy
+from portal.approvals.selectors import policy
 from portal.limits.places import Place, place_of
 from portal.spend import scopes
 from portal.spend.models import Limit
 from portal.spend.scopes import Scope
-from projects.access import get_project
+from projects.access import get_project, most_raise
 from projects.access import rights_in as rights_in_project
-from projects.requests import most_raise
 from tokens.access import tokens_visible_to
 from tokens.models import UserToken
 
@@ -76,34 +79,88 @@ def limits_in(found: Around) -> QuerySet[Limit]:
     return Limit.objects.filter(found.condition)
 
 
-def may_raise(person: Person, place: Place) -> int | None:
+def may_raise(person: Person, place: Place, known: ApprovalPolicy | None = None) -> int | None:
     """Return by how many percent the person may raise a limit of the place: 0 for who only lowers, None for any.
 
     Raise PermissionDenied for somebody who may not change it at all.
     """
     code = Scope(place.key).code
+    most: int | None = None
     if code in ("organization", "user"):
-        allowed = can(person, Right.MANAGE_ORGANIZATION)
-        most: int | None = None
+        allowed, most = can(person, Right.MANAGE_ORGANIZATION), (known or policy()).most_raise
     elif code == "group" and place.group is not None:
-        allowed, most = rights_in_group(person, place.group)[Right.SET_LIMITS], None
+        allowed = rights_in_group(person, place.group)[Right.SET_LIMITS]
+        most = most_raise_in_group(person, known)
     elif place.project is not None and code == "credential":
         # Below the project's limits, so whoever looks after the credential sets it freely.
         need = Right.MANAGE_API_KEYS if isinstance(place.credential, ApiKey) else Right.ISSUE_TOKEN
-        allowed, most = rights_in_project(person, place.project)[need], None
+        allowed = rights_in_project(person, place.project)[need]
     elif place.project is not None:
         allowed = rights_in_project(person, place.project)[Right.LOWER_LIMITS]
-        most = most_raise(person, place.project)
+        most = most_raise(person, place.project, known)
     else:
-        allowed, most = False, None
+        allowed = False
     if not allowed:
         raise PermissionDenied("Somebody else sets this limit.")
     return most
 
 
-def may_remove(person: Person, place: Place) -> bool:
-    """Tell whether the person may take limits of the place away: who only lowers them may not."""
-    return may_change(person, place) and may_raise(person, place) != 0
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Whose raises are asked for together: a project's, a group's own, a person's or the organization's."""
+
+    place: Place
+    limits: QuerySet[Limit]
+    back: str
+
+
+def get_home(request: HttpRequest) -> Home:
+    """Return whose limits the address names, to somebody who may ask for raises of them; else 404 or 403."""
+    given = request.GET
+    if code := given.get("project", ""):
+        project = get_project(request, code, need=Right.ASK_RAISE)
+        place, condition = _place(scopes.project(project.pk)), Q(scope_key=scopes.project(project.pk))
+        condition |= Q(scope_key__startswith=f"pu:{project.pk}:")
+        condition |= Q(scope_key__startswith=f"pg:{project.pk}:")
+        return Home(place, _held_by(condition), place.href)
+    if code := given.get("group", ""):
+        place = _place(scopes.group(get_group(request, code, need=Right.ASK_RAISE).pk))
+        return Home(place, _held_by(Q(scope_key=place.key)), place.href)
+    _refuse_unless_all(request, Right.ASK_RAISE)
+    if number := given.get("person", ""):
+        place = _place(scopes.user(int(number) if number.isdigit() and len(number) < 16 else 0))
+        return Home(
+            place, _held_by(Q(scope_key=place.key)), f"{reverse('limits:list')}?person={place.key[2:]}"
+        )
+    place = _place(scopes.ORGANIZATION)
+    condition = Q(scope_key__in=[scopes.ORGANIZATION, scopes.EACH_USER])
+    return Home(place, _held_by(condition), place.href)
+
+
+def _held_by(condition: Q) -> QuerySet[Limit]:
+    rows = Limit.objects.filter(condition, mode=Limit.Mode.ENFORCE)
+    return rows.order_by("scope_key", "metric", "window", "model")
+
+
+def home_query(place: Place) -> str:
+    """Return how the address of its raises names the place; of what is set freely there are none to ask for."""
+    code = Scope(place.key).code
+    if code == "credential":
+        return ""
+    if place.project is not None:
+        return f"project={place.project.code}"
+    if place.group is not None:
+        return f"group={place.group.code}"
+    return (
+        "organization=" if code == "organization" or place.key.endswith(":*") else f"person={place.key[2:]}"
+    )
+
+
+def may_set(person: Person, place: Place) -> bool:
+    """Tell whether the person sets limits of the place, be it with a second person where that is wanted."""
+    if place.project is not None:
+        return rights_in_project(person, place.project)[Right.SET_LIMITS]
+    return can(person, Right.SET_LIMITS, everywhere=True)
 
 
 def may_change(person: Person, place: Place) -> bool:

@@ -40,6 +40,11 @@ class Place:
     group: Group | None = None
     credential: UserToken | ApiKey | None = None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is a group that has been deleted."""
+        return self.project is None and self.group is not None and self.group.deleted is not None
+
 
 class Places:
     """The places of some scope keys, looked up together; one that is gone has none."""

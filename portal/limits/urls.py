@@ -9,6 +9,7 @@ urlpatterns = [
     path("", views.limit_list, name="list"),
     path("export/", views.export, name="export"),
     path("new/", views.new, name="new"),
+    path("raise/", views.ask_raise, name="ask_raise"),
     path("preview/", views.preview, name="preview"),
     path("<int:pk>/", views.change, name="change"),
     path("<int:pk>/remove/", views.remove, name="remove"),

@@ -4,6 +4,7 @@ import time
 from typing import Any
 from urllib.parse import urlencode
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -12,19 +13,32 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from audit.actions import Action
 from audit.actors import Target
 from audit.services import record_export
-from portal.accounts.access import person_of, refuse_unless, require
+from portal.accounts.access import people_who_may, person_of, refuse_unless, require
 from portal.accounts.actors import actor_of
 from portal.accounts.models import Person
 from portal.accounts.policy import Right
+from portal.approvals.models import ApprovalPolicy
+from portal.approvals.selectors import policy
 from portal.decision.envelopes import beyond
 from portal.decision.one_limit import remove_limit
 from portal.decision.state import calendar
 from portal.lib.errors import RuleBroken
 from portal.lib.money import decimal_string
-from portal.limits.access import around, get_limit, get_place, limits_in, may_change, may_remove
+from portal.limits.access import (
+    around,
+    get_home,
+    get_limit,
+    get_place,
+    home_query,
+    limits_in,
+    may_raise,
+    may_set,
+)
 from portal.limits.forms import AmountForm, LimitFilters, NewLimitForm, save
 from portal.limits.places import Place
-from portal.limits.selectors import rows_of, shown, used_of
+from portal.limits.raises import RaiseForm
+from portal.limits.requests import ask_for_raise
+from portal.limits.selectors import LimitRow, rows_of, shown, used_of
 from portal.organization.selectors import current as current_organization
 from portal.spend.models import Limit, Price
 from portal.spend.selectors import spend_limits
@@ -77,12 +91,13 @@ def limit_list(request: HttpRequest) -> HttpResponse:
     organization, person = current_organization(), person_of(request)
     table = sorting(COLUMNS, request.GET, default="scope")
     page = page_of(limits, order=table.order, cursor=request.GET.get("cursor", ""))
+    known = policy()
     context = {
         "around": found,
         "filters": filters,
         "table": table,
         "page": page,
-        "rows": [(row, *_rights(person, row.place)) for row in rows_of(page.rows, organization.zone)],
+        "rows": [(row, *_rights(person, row, known)) for row in rows_of(page.rows, organization.zone)],
         "region": REGION,
         "count": "",
     }
@@ -174,7 +189,8 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
     """Take a limit away, after saying what holds calls then."""
     limit, place, most_raise = get_limit(request, pk)
     # Without it more is admitted: who only lowers limits keeps it.
-    refuse_unless(most_raise != 0, request, Right.SET_LIMITS, place.target)
+    allowed = most_raise != 0 or may_set(person_of(request), place)
+    refuse_unless(allowed, request, Right.SET_LIMITS, place.target)
     form = ReasonForm(posted(request))
     if form.is_valid():
         try:
@@ -199,6 +215,49 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
         context,
         title="Remove this limit?",
         back=_back(request),
+        status=422 if form.errors else 200,
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.ASK_RAISE)
+def ask_raise(request: HttpRequest) -> HttpResponse:
+    """Put a higher limit before those who decide it."""
+    home, person = get_home(request), person_of(request)
+    form = RaiseForm(
+        posted(request),
+        limits=home.limits,
+        currency=current_organization().currency,
+        chosen=request.GET.get("limit", ""),
+    )
+    if form.is_valid():
+        wanted = form.cleaned_data
+        try:
+            made = ask_for_raise(
+                limit=wanted["limit"],
+                amount=wanted["amount"],
+                requester=person,
+                actor=actor_of(request),
+                reason=wanted["reason"],
+                until=form.until_day,
+            )
+        except RuleBroken as broken:
+            form.add_broken_rule(broken)
+        else:
+            toast = f"Asked for: {made.label}" if made.is_waiting else f"Raised: {made.label}"
+            return saved(request, to=reverse("approvals:detail", args=[made.pk]), toast=toast)
+    project = home.place.project
+    others = people_who_may(Right.APPROVE_RAISES, group=project.group_id if project else None)
+    context = {
+        "form": form,
+        "alone": may_set(person, home.place) and not others.exclude(pk=person.pk).exists(),
+    }
+    return render_dialog(
+        request,
+        "limits/raise_dialog.html",
+        context,
+        title=f"Ask for a raise for {home.place.name}",
+        back=home.back,
         status=422 if form.errors else 200,
     )
 
@@ -253,8 +312,18 @@ def _choices() -> dict[str, Any]:
     return {"models": Price.objects.order_by("model").values_list("model", flat=True).distinct()[:300]}
 
 
-def _rights(person: Person, place: Place | None) -> tuple[bool, bool]:
-    return (may_change(person, place), may_remove(person, place)) if place else (False, False)
+def _rights(person: Person, row: LimitRow, known: ApprovalPolicy) -> tuple[bool, bool, str]:
+    """Return whether the person may change the limit, remove it, and where they ask for a raise of it."""
+    if row.place is None:
+        return False, False, ""
+    try:
+        most = may_raise(person, row.place, known)
+    except PermissionDenied:
+        return False, False, ""
+    asks = most is not None and row.limit.mode == Limit.Mode.ENFORCE
+    query = home_query(row.place) if asks else ""
+    href = f"{reverse('limits:ask_raise')}?{query}&limit={row.limit.pk}" if query else ""
+    return True, most != 0, href
 
 
 def _back(request: HttpRequest) -> str:

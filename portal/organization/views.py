@@ -12,6 +12,7 @@ from audit.actors import Target
 from portal.accounts.access import can, person_of, refuse_unless, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
+from portal.approvals.selectors import policy, waiting_raises
 from portal.decision.forms import LimitForm
 from portal.decision.limits import LimitSheet, Place, chain, deciding
 from portal.decision.services import update_organization
@@ -83,6 +84,9 @@ def limits(request: HttpRequest) -> HttpResponse:
         "levels": levels,
         "deciding": deciding(levels),
         "others": [(level, limit) for level in levels for limit in level.others],
+        "raises": waiting_raises(),
+        "raise_of": "",
+        "may_ask": may_change,
     }
     if may_change:
         context |= {
@@ -124,6 +128,7 @@ def _sheet(organization: Organization) -> LimitSheet:
         ],
         each_user_key=scopes.EACH_USER,
         target=_target(organization),
+        most_raise=policy().most_raise,
     )
 
 

@@ -16,13 +16,12 @@ from portal.lib.money import currency_sign
 from portal.organization.selectors import current as current_organization
 from portal.web.htmx import render_page_or_region, saved
 from projects import standing
-from projects.access import BULK_RIGHTS, bulk_changes_of, projects_with
+from projects.access import BULK_RIGHTS, bulk_changes_of, most_raise, projects_with
 from projects.bulk import MOST, Change, Line, What, carry_out, plan
 from projects.envelopes import warnings_about
 from projects.forms import BulkForm
 from projects.listing import standings
 from projects.models import Project, ProjectQuerySet
-from projects.requests import most_raise
 from projects.views.listing import filters_of, found_by
 
 _SALT = "projects.bulk"

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from portal.accounts.access import person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
-from portal.approvals.selectors import waiting_about
+from portal.approvals.selectors import waiting_raises
 from portal.decision.forms import LimitForm
 from portal.decision.limits import chain, deciding
 from portal.organization.selectors import current as current_organization
@@ -35,7 +35,8 @@ def limits(request: HttpRequest, code: str) -> HttpResponse:
         "deciding": deciding(levels),
         "hide_wide": not context["can"]["see_groups"],
         "others": [(level, limit) for level in levels for limit in level.others],
-        "open_requests": waiting_about(project.pk),
+        "raises": waiting_raises(project=project.pk),
+        "raise_of": f"project={project.code}",
     }
     if context["can"]["lower_limits"]:
         context |= {

@@ -14,15 +14,15 @@ from portal.approvals.models import Request
 from portal.approvals.services import approve, expire_one
 from portal.decision.services import set_limit
 from portal.lib.errors import RuleBroken
+from portal.limits.requests import return_one_limit
 from portal.notifications.models import Delivery
 from portal.spend import scopes
 from portal.spend.models import Limit
-from projects.requests import return_one_limit
 from tests.factories import ACTOR, Cast, person
 
 Browse = Callable[[Person], Client]
 LIMITS = "/projects/claims-triage/limits/"
-RAISE = f"{LIMITS}raise/"
+RAISE = "/limits/raise/?project=claims-triage"
 JOB = Actor.job("return_limits")
 
 

@@ -14,8 +14,8 @@ from portal.decision.services import set_limit
 from portal.directory.models import DirectoryState, SyncRun
 from portal.directory.services import depart
 from portal.directory.tasks import sync_directory
+from portal.limits.requests import ask_for_raise
 from portal.spend import scopes
-from projects.requests import ask_for_raise
 from projects.services import create_project
 from tests import factories
 from tests.factories import Cast
@@ -115,7 +115,6 @@ def test_page_of_a_person_who_left_lists_the_requests_that_waited_for_them(
     assert limit is not None
     request = ask_for_raise(
         limit=limit,
-        project=cast.triage,
         amount=200 * 10**9,
         requester=cast.bob,
         actor=factories.ACTOR,

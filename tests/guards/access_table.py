@@ -40,7 +40,6 @@ projects:admit_group            project     AUOGWM  AGW         AGW:422
 projects:exclude_group          admission   AUOGWM  AGW         AGW
 projects:limits                 project     AUOGWM  AUOGWM      AGW
 projects:preview                project     AUOGWM  -           AGW:200
-projects:ask_raise              project     AGW     AGW         AGW:422
 projects:activity               project     AUOGWM  AUOGW       -
 projects:export_activity        project     AUOGWM  AUOGW       -
 projects:settings               project     AUOGWM  AGW         AGW:422
@@ -118,6 +117,9 @@ limits:list                     -           AUOGWM  AUO         -
 limits:list?project             project     AUOGWM  AUOGWM      -
 limits:export                   -           AUOGWM  AUO         -
 limits:new                      -           AGW     AGW         AGW:422
+limits:ask_raise                -           AGW     A           A:422
+limits:ask_raise?project        project     AGW     AGW         AGW:422
+limits:ask_raise?group          group       AGW     AG          AG:422
 limits:preview                  -           AGW     -           AGW:200
 limits:change                   limit       AGW     AGW         AGW:422
 limits:remove                   limit       AGW     AG          AG

@@ -16,6 +16,7 @@ from portal.accounts.models import Person
 from portal.approvals.models import Request
 from portal.decision.services import set_limit
 from portal.gateway.services import register_gateway
+from portal.limits.requests import ask_for_raise
 from portal.notifications.models import Delivery, Kind
 from portal.notifications.recipients import add_recipient
 from portal.notifications.services import notify
@@ -23,7 +24,6 @@ from portal.notifications.webhooks import add_webhook
 from portal.spend import scopes
 from portal.spend.models import Limit, Refusal
 from projects.models import Project
-from projects.requests import ask_for_raise
 from projects.selectors import owners_of
 from projects.services import add_member, admit_group, label_of
 from tests.factories import ACTOR, person, priced, project, usage
@@ -237,9 +237,7 @@ def _request(about: Project) -> Request:
     limit = set_limit(scope_key=key, label=label, actor=ACTOR, **values)  # type: ignore[arg-type]
     owner = owners_of(about)[0]
     assert limit is not None
-    return ask_for_raise(
-        limit=limit, project=about, amount=9 * 10**9, requester=owner, actor=ACTOR, reason="the campaign"
-    )
+    return ask_for_raise(limit=limit, amount=9 * 10**9, requester=owner, actor=ACTOR, reason="the campaign")
 
 
 def _refusal(where: Project, whose: Person, occurred: datetime) -> Refusal:

@@ -58,8 +58,8 @@ def address(row: Row, thing: Thing) -> str:
     """Return the address for one thing."""
     arguments = dict(thing.arguments)
     query = arguments.pop("?", "")
-    if row.address.endswith("?project"):
-        return f"{reverse(row.name)}?project={arguments['code']}"
+    if "?" in row.address:
+        return f"{reverse(row.name)}?{row.address.partition('?')[2]}={arguments['code']}"
     return reverse(row.name, kwargs=arguments) + (f"?{query}" if query else "")
 
 

@@ -18,11 +18,11 @@ from portal.decision import check
 from portal.decision.services import set_limit
 from portal.demo.sample.plan import GPT, SONNET
 from portal.lib.money import to_nano
+from portal.limits.requests import ask_for_raise
 from portal.notifications.models import Delivery, Severity
 from portal.spend import scopes
 from portal.spend.models import Limit
 from projects.models import Project
-from projects.requests import ask_for_raise
 from tokens.models import UserToken
 from tokens.services import suspend_token
 
@@ -99,7 +99,6 @@ def ask(known: Mapping[str, Person], made: Mapping[str, Project]) -> None:
     if not Request.objects.filter(project=project).exists():
         ask_for_raise(
             limit=limit,
-            project=project,
             amount=to_nano(2_000),
             requester=owner,
             actor=Actor("person", str(owner.pk), owner.name),

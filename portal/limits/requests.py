@@ -1,34 +1,29 @@
-"""Raises of a project's limits: owners ask, somebody of its group or an administrator decides, an end gives it back."""
+"""Raises of limits: who may only raise them so far asks, a second person decides, and an end gives them back."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
 from audit.actions import Action
 from audit.actors import Actor
 from audit.services import record
+from groups.models import Group
 from portal.accounts.models import Person
-from portal.accounts.policy import Right
 from portal.approvals.models import Request
-from portal.approvals.selectors import policy
-from portal.approvals.services import open_request
-from portal.decision.limits import each_user_label
+from portal.approvals.services import open_request, target_of
 from portal.decision.raising import Held
 from portal.decision.services import lock_limits, set_limit, shown_amount, stored_amount
 from portal.lib.errors import RuleBroken
 from portal.lib.money import format_money, to_nano
-from portal.organization.selectors import end_of_day
-from portal.spend import scopes
+from portal.limits.access import may_set
+from portal.limits.places import Place, place_of
+from portal.organization.selectors import current, end_of_day
 from portal.spend.models import Limit
 from portal.spend.scopes import Scope
-from projects.access import rights_in
-from projects.models import Project
-from projects.services import label_of, target_of
 
 METRICS = {
     "spend": "spend",
@@ -38,31 +33,19 @@ METRICS = {
 }
 
 
-def most_raise(person: Person, project: Project) -> int | None:
-    """Return by how many percent the person may raise the project's limits: 0 for who only lowers, None for any."""
-    return policy().most_raise if rights_in(person, project)[Right.SET_LIMITS] else 0
-
-
-def limits_to_raise(project: Project) -> QuerySet[Limit]:
-    """Return the project's limits that hold calls to something: its own, those of its users and of groups in it."""
-    mine = Q(scope_key=scopes.project(project.pk))
-    mine |= Q(scope_key__startswith=f"pu:{project.pk}:") | Q(scope_key__startswith=f"pg:{project.pk}:")
-    return Limit.objects.filter(mine, mode=Limit.Mode.ENFORCE).order_by(
-        "scope_key", "metric", "window", "model"
-    )
-
-
 def name_of(limit: Limit) -> str:
-    """Return a limit as people tell it from the project's others."""
+    """Return a limit as people tell it from the others of the same project, group or organization."""
     name = METRICS[limit.metric] + ("" if limit.window == "none" else f" a {limit.window}")
     name = f"{name} of {limit.model}" if limit.model else name
     scope = Scope(limit.scope_key)
     if scope.is_each:
         return f"{name}, each user"
-    if scope.code == "project_user":
-        person = Person.objects.filter(pk=int(limit.scope_key.rsplit(":", 1)[1])).first()
+    if scope.code in ("project_user", "user"):
+        person = Person.objects.filter(pk=_person_in(scope) or 0).first()
         return f"{name}, {person or 'a user'}"
-    return f"{name}, a group" if scope.code == "project_group" else name
+    if scope.code == "project_group":
+        return f"{name}, {Group.objects.filter(pk=scope.group or 0).first() or 'a group'}"
+    return name
 
 
 def in_words(metric: str, value: str | None, currency: str) -> str:
@@ -76,35 +59,32 @@ def in_words(metric: str, value: str | None, currency: str) -> str:
 def ask_for_raise(
     *,
     limit: Limit,
-    project: Project,
     amount: int | None,
     requester: Person,
     actor: Actor,
     reason: str,
     until: date | None = None,
 ) -> Request:
-    """Ask that a limit of the project become `amount` (stored units, None = none), until a day's end or for good."""
+    """Ask that a limit become `amount` (stored units, None = none), until a day's end or for good."""
     lock_limits(limit.scope_key)
-    found = limits_to_raise(project).select_for_update().filter(pk=limit.pk).first()
+    found = Limit.objects.select_for_update().filter(pk=limit.pk, mode=Limit.Mode.ENFORCE).first()
     if found is None or found.changed != limit.changed:
         raise RuleBroken("The limit was changed while you had this open. Look at it again, then ask.")
     if amount is not None:
         stored_amount(found.metric, shown_amount(found.metric, amount))
     if not Held.of(found).is_raised_by(Held(amount)):
         raise RuleBroken("That is no raise. Enter more than it is now, or set it yourself.", field="amount")
+    place, scope = _there(found.scope_key), Scope(found.scope_key)
     before = shown_amount(found.metric, found.amount)
     after = None if amount is None else shown_amount(found.metric, amount)
-    scope = Scope(found.scope_key)
-    person = (
-        int(found.scope_key.rsplit(":", 1)[1]) if scope.code == "project_user" and not scope.is_each else None
-    )
     request = Request(
         kind=Request.Kind.LIMIT,
         thing=f"{found.scope_key}|{found.metric}|{found.window}|{found.model}"[:300],
-        label=f"{project.name}, {name_of(found)}"[:300],
-        project=project,
+        label=f"{_whose(place)}, {name_of(found)}"[:300],
+        project=place.project,
+        group=place.group if scope.code == "group" else None,
         requester=requester,
-        beneficiary_id=person,
+        beneficiary_id=_person_in(scope),
         payload={
             "scope_key": found.scope_key,
             "metric": found.metric,
@@ -117,8 +97,26 @@ def ask_for_raise(
         ends=_end_of(until),
     )
     field = f"{found.metric} per {found.window}" + (f" of {found.model}" if found.model else "")
-    may_set = rights_in(requester, project)[Right.SET_LIMITS]
-    return open_request(request, changes={field: [before, after]}, actor=actor, may_be_alone=may_set)
+    is_alone = may_set(requester, place)
+    return open_request(request, changes={field: [before, after]}, actor=actor, may_be_alone=is_alone)
+
+
+def _there(scope_key: str) -> Place:
+    place = place_of(scope_key)
+    if place is None or place.is_gone:
+        raise RuleBroken("What the limit is set on is no longer there.")
+    return place
+
+
+def _whose(place: Place) -> str:
+    if place.project is not None:
+        return place.project.name
+    return place.group.name if place.group is not None else current().name
+
+
+def _person_in(scope: Scope) -> int | None:
+    is_named = scope.code in ("project_user", "user") and not scope.is_each
+    return int(scope.key.rsplit(":", 1)[1]) if is_named else None
 
 
 def _end_of(until: date | None) -> datetime | None:
@@ -149,9 +147,15 @@ class RaiseOfALimit:
         _set(request, request.payload["after"], actor, reason)
 
     def target(self, request: Request) -> tuple[str, str]:
-        """Return the project's limits."""
-        project = _project(request)
-        return f"{project.name}, limits", reverse("projects:limits", args=[project.code])
+        """Return the limits of the project, of the group, of the person or of the organization."""
+        if request.project is not None:
+            return f"{request.project.name}, limits", reverse("projects:limits", args=[request.project.code])
+        if request.group is not None:
+            there = reverse("limits:list") if request.group.deleted else _page_of(request.group)
+            return f"{request.group.name}, limits", there
+        if person := _person_in(Scope(request.payload["scope_key"])):
+            return "Limits of the person", f"{reverse('limits:list')}?person={person}"
+        return "Limits of the organization", reverse("organization:limits")
 
     def in_words(self, request: Request, value: Any, currency: str) -> str:
         """Return an amount."""
@@ -161,27 +165,26 @@ class RaiseOfALimit:
 KIND = RaiseOfALimit()
 
 
-def _project(request: Request) -> Project:
-    if request.project is None:
-        raise RuleBroken("A raise is about a project.")
-    return request.project
+def _page_of(group: Group) -> str:
+    return reverse("groups:detail", args=[group.code])
 
 
-def _set(request: Request, amount: str | None, actor: Actor, reason: str) -> None:
-    wanted, project = request.payload, _project(request)
-    is_own = wanted["scope_key"] == scopes.project(project.pk)
+def _set(request: Request, amount: str | None, actor: Actor, reason: str, *, is_return: bool = False) -> None:
+    wanted = request.payload
+    place = _there(wanted["scope_key"])
     set_limit(
         scope_key=wanted["scope_key"],
-        label=label_of(project) if is_own else each_user_label(label_of(project)),
+        label=place.label,
         metric=wanted["metric"],
         window=wanted["window"],
         model=wanted["model"],
         amount=amount,
         actor=actor,
-        project=project.pk,
-        group=project.group_id,
+        project=request.project_id,
+        group=request.about_group,
         reason=reason,
-        target=target_of(project),
+        target=place.target,
+        is_return=is_return,
     )
 
 
@@ -201,12 +204,15 @@ def return_one_limit(*, actor: Actor) -> bool:
         .order_by("-decided", "-pk")
         .first()
     )
-    if request is None or request.project is None:
+    if request is None:
         return False
-    is_as_made = KIND.version(request) == request.made
+    place = place_of(request.payload["scope_key"])
+    is_there = place is not None and not place.is_gone
+    is_as_made = is_there and KIND.version(request) == request.made
     others = Request.objects.filter(kind=request.kind, thing=request.thing, state="approved", returned=None)
     if is_as_made:
-        _set(request, request.payload["before"], actor, f"The raise of request {request.pk} has ended.")
+        reason = f"The raise of request {request.pk} has ended."
+        _set(request, request.payload["before"], actor, reason, is_return=True)
         # An earlier raise that this one stood on can end in its turn.
         others.filter(made=request.version).update(made=KIND.version(request))
     elif later := others.filter(version=request.made).first():
@@ -222,9 +228,9 @@ def return_one_limit(*, actor: Actor) -> bool:
     record(
         Action.LIMIT_RETURNED,
         actor=actor,
-        target=target_of(request.project),
-        project=request.project.pk,
-        group=request.project.group_id,
+        target=place.target if place else target_of(request),
+        project=request.project_id,
+        group=request.about_group,
         changes=changes,
         comment=f"{comment} Request {request.pk}.".strip(),
     )

@@ -1,6 +1,7 @@
-"""The form that asks for a raise of one of a project's limits."""
+"""The form that asks for a raise of a limit."""
 
 import json
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -8,10 +9,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from portal.decision.services import shown_amount
+from portal.limits.requests import in_words, name_of
 from portal.spend.models import Limit
 from portal.web.forms import CountField, MoneyField, PortalForm
-from projects.models import Project
-from projects.requests import in_words, limits_to_raise, name_of
 
 
 class RaiseForm(PortalForm):
@@ -40,8 +40,8 @@ class RaiseForm(PortalForm):
     )
     seen = forms.CharField(widget=forms.HiddenInput, required=False)
 
-    def __init__(self, data: Any = None, *, project: Project, currency: str, chosen: str = "") -> None:
-        self.limits = {str(limit.pk): limit for limit in limits_to_raise(project)}
+    def __init__(self, data: Any = None, *, limits: Iterable[Limit], currency: str, chosen: str = "") -> None:
+        self.limits = {str(limit.pk): limit for limit in limits}
         self.currency = currency
         now = {pk: self._now(limit) for pk, limit in self.limits.items()}
         chosen = chosen if chosen in now else next(iter(now), "")
