@@ -48,6 +48,8 @@ class Action(models.TextChoices):
     STATE_REBUILT = "decision.rebuilt", "rebuilt the decision state of"
     OUTAGE_BEGAN = "outage.began", "noted the absence of"
     OUTAGE_ENDED = "outage.ended", "noted the return of"
+    MONTH_FROZEN = "month.frozen", "froze the report of"
+    MONTH_EXPORTED = "month.exported", "exported the report of"
     USAGE_DROPPED = "usage.dropped", "dropped old single calls of"
     USAGE_CORRECTED = "usage.corrected", "corrected the usage of"
 

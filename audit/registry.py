@@ -61,6 +61,10 @@ AUDITED: Mapping[str, Fields] = {
         "model input cached_input cache_write output ceiling context_window effective rate source created_by",
         ignored="id created",
     ),
+    "spend.MonthReport": Fields(plain="month frozen", ignored="id"),
+    "spend.MonthLine": Fields(
+        plain="report scope_key group project calls failed input_tokens output_tokens spend", ignored="id"
+    ),
     "spend.ModelAlias": Fields(plain="alias model"),
     "notifications.Webhook": Fields(
         "webhook",

@@ -66,6 +66,7 @@ app.conf.beat_schedule = {
     "sync directory": _every("directory.sync", 15),
     "anchor the audit log": _every("audit.keep_anchor", 300),
     "drop old rows": _daily("spend.drop_old", 2, 20),
+    "freeze months": _daily("spend.freeze_months", 3, 10),
     "watch user tokens": _daily("tokens.watch", 5, 10),
     "watch api keys": _daily("apikeys.watch", 5, 20),
     "clear sessions": _daily("accounts.clear_sessions", 3, 40),

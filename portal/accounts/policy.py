@@ -45,6 +45,7 @@ class Right(StrEnum):
     SEE_GROUPS = "see_groups"
     SEE_REFUSALS = "see_refusals"
     SEE_CALLS = "see_calls"
+    SEE_REPORTS = "see_reports"
     SEE_AUDIT = "see_audit"
     SEE_PEOPLE = "see_people"
     SEE_SETTINGS = "see_settings"
@@ -91,6 +92,7 @@ POLICY: Mapping[Right, Mapping[Role, Reach]] = MappingProxyType(
         Right.SEE_GROUPS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G},
         Right.SEE_REFUSALS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},
         Right.SEE_CALLS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},
+        Right.SEE_REPORTS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P},
         Right.SEE_AUDIT: {_ADMIN: _A, _AUDIT: _A, _OPER: _A, _GROUP: _G, _OWNER: _P, _MEMBER: _O},
         Right.SEE_PEOPLE: {_ADMIN: _A, _AUDIT: _A},
         Right.SEE_SETTINGS: {_ADMIN: _A, _AUDIT: _A, _OPER: _A},
@@ -172,6 +174,7 @@ STEP_UP: Mapping[str, str] = MappingProxyType(
         "apikeys:export": "export",
         "limits:export": "export",
         "monitoring:export": "export",
+        "monitoring:export_month": "export",
     }
 )
 """Address → the class of actions (portal.accounts.step_up.Guarded) for which Microsoft is asked again who it is.

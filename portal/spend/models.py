@@ -251,3 +251,36 @@ class LimitAlert(models.Model):
                 fields=["limit", "counter", "window_start", "threshold"], name="limit_alert_once"
             )
         ]
+
+
+class MonthReport(models.Model):
+    """A month that is over, as it stood when its report was frozen. What arrived later is the difference to now."""
+
+    month = models.DateField(unique=True, help_text="Its first local day.")
+    frozen = models.DateTimeField(help_text="What had arrived before this moment is in it.")
+
+    class Meta:
+        db_table = "month_report"
+
+
+class MonthLine(models.Model):
+    """What the organization, a group or a project had used in a month when its report was frozen."""
+
+    report = models.ForeignKey(MonthReport, on_delete=models.PROTECT, related_name="lines")
+    scope_key = models.CharField(max_length=80)
+    group = models.ForeignKey(
+        "groups.Group", on_delete=models.DO_NOTHING, null=True, db_constraint=False, related_name="+"
+    )
+    project = models.ForeignKey(
+        "projects.Project", on_delete=models.DO_NOTHING, null=True, db_constraint=False, related_name="+"
+    )
+    calls = models.BigIntegerField()
+    failed = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    spend = Total()
+
+    class Meta:
+        db_table = "month_line"
+        constraints = [models.UniqueConstraint(fields=["report", "scope_key"], name="month_line_once")]
+        indexes = [models.Index(fields=["report", "-spend", "-id"], name="month_line_spend_idx")]

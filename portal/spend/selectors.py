@@ -179,6 +179,15 @@ def usage_by_model(
     return [(row[0], Usage(*row[1:])) for row in rows]
 
 
+def usage_by_month(scope_keys: Iterable[str], first: date, last: date) -> dict[date, int]:
+    """Return what the scopes together spent in each month ``first <= day < last``, by its first day."""
+    rows = _rows(
+        f"SELECT date_trunc('month', day)::date, sum(spend) FROM {_EXACT} GROUP BY 1",  # noqa: S608
+        {"keys": list(scope_keys), "first": first, "last": last},
+    )
+    return dict(rows)
+
+
 def usage_by_day_and_model(
     scope_keys: Iterable[str], first: date, last: date
 ) -> list[tuple[date, str, str, Usage]]:

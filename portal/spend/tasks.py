@@ -4,7 +4,7 @@ from celery import shared_task
 from django.db import connection
 
 from audit.actors import Actor
-from portal.spend import retention
+from portal.spend import months, retention
 
 
 @shared_task(name="spend.make_partitions")
@@ -22,3 +22,9 @@ def make_partitions() -> None:
 def drop_old() -> None:
     """Every night: what is older than the policy keeps it."""
     retention.drop_old(Actor.job("drop_old"))
+
+
+@shared_task(name="spend.freeze_months")
+def freeze_months() -> None:
+    """Every night: months that are over get their report."""
+    months.freeze_months(Actor.job("freeze_months"))

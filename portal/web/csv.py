@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from django.http import StreamingHttpResponse
 
@@ -18,11 +19,13 @@ class _Echo:
 
 
 def cell(value: object) -> object:
-    """Return the value of one cell: numbers as they are, moments in ISO 8601 (UTC), text never as a formula."""
+    """Return the value of one cell: numbers in full, moments in ISO 8601 (UTC), text never as a formula."""
     if value is None:
         return ""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="seconds")
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, str):
         return f"'{value}" if value.lstrip(" ").startswith(_FORMULA) else value
     return value

@@ -20,6 +20,10 @@ TABLE = """
 address                         object      door    read        change
 monitoring:index                -           AUOGWM  AUOGWM      -
 monitoring:export               -           AUOGWM  AUOGWM      -
+monitoring:months               -           AUOGW   AUOGW       -
+monitoring:month                month       AUOGW   AUOGW       -
+monitoring:month_changes        month       AUOGW   AUOGW       -
+monitoring:export_month         month       AUOGW   AUOGW       -
 
 projects:list                   -           AUOGWM  AUOGWM      -
 projects:export                 -           AUOGWM  AUOGWM      -

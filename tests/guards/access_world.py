@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from django.db import connection, transaction
 
@@ -23,6 +23,7 @@ from portal.notifications.services import notify
 from portal.notifications.webhooks import add_webhook
 from portal.spend import scopes
 from portal.spend.models import Limit, Refusal
+from portal.spend.months import freeze_month
 from projects.models import Project
 from projects.selectors import owners_of
 from projects.services import add_member, admit_group, label_of
@@ -181,6 +182,11 @@ def _things_of_projects(
     }
     things["ownsession"] = {"own": Thing({"mark": "0" * 16}, EVERYWHERE | dict.fromkeys(people, "M"))}
     things["requests"] = {"own": Thing({"which": "all"}, EVERYWHERE | dict.fromkeys(people, "GW"))}
+    freeze_month(date(2026, 9, 1), datetime(2026, 10, 2, tzinfo=UTC), ACTOR)
+    things["month"] = {
+        "own": Thing({"year": 2026, "number": 9}, EVERYWHERE | dict.fromkeys(people, "GW")),
+        "unknown": Thing({"year": 2026, "number": 13}),
+    }
     return things
 
 
