@@ -78,6 +78,7 @@ class Action(models.TextChoices):
     PROJECT_DELETED = "project.deleted", "deleted the unused project"
     PROJECT_STATE_CHANGED = "project.state_changed", "changed the state of the project"
     MEMBER_ADDED = "member.added", "added a member to"
+    MEMBER_CHANGED = "member.changed", "changed the role of somebody in"
     MEMBER_REMOVED = "member.removed", "removed a member from"
     GROUP_ADMITTED = "group.admitted", "gave a group access to"
     GROUP_EXCLUDED = "group.excluded", "took a group's access to"

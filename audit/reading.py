@@ -232,6 +232,7 @@ _SENTENCES: Mapping[str, Callable[[AuditEntry, Reader], str]] = {
     Action.LIMIT_REACHED: _reached,
     Action.PROJECT_STATE_CHANGED: _state,
     Action.MEMBER_ADDED: _member,
+    Action.MEMBER_CHANGED: _member,
     Action.MEMBER_REMOVED: _member,
     Action.TOKEN_ISSUED: _token,
     Action.GROUP_ADMITTED: _admitted,

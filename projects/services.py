@@ -228,7 +228,7 @@ def _add(project: Project, person: Person, role: str, actor: Actor, reason: str 
         project=project, person=person, defaults={"role": role}
     )
     before = None if is_new else membership.role
-    if before == role:
+    if before in (role, Membership.Role.OWNER):
         return membership
     membership.role = role
     membership.save(update_fields=["role"])
@@ -278,12 +278,28 @@ def _republish_membership(project: Project, person: Person, *, is_member: bool) 
 def add_member(
     *, project: Project, person: Person, role: str = "member", actor: Actor, reason: str = ""
 ) -> Membership:
-    """Make the person a member or an owner of the project."""
+    """Make the person a member or an owner of the project; an owner stays one."""
     if role not in Membership.Role.values:
         raise RuleBroken("Choose owner or member.", field="role")
     if not person.is_active:
         raise RuleBroken(f"{person} is disabled and cannot become a member.", field="person")
     return _add(project, person, role, actor, reason)
+
+
+def keep_an_owner(project: Project, person: Person, *, unless: str = "") -> Membership:
+    """Lock the place of a person in the project and return it; raise RuleBroken for the only owner.
+
+    The project is locked first: of the last two owners who go at once, one stays. Who becomes, or may leave as, the
+    role `unless` goes all the same.
+    """
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    membership = Membership.objects.select_for_update().filter(project=project, person=person).first()
+    if membership is None:
+        raise RuleBroken(f"{person} is not a member of {project.name}.", field="person")
+    owners = Membership.objects.filter(project=project, role=Membership.Role.OWNER)
+    if membership.role == Membership.Role.OWNER != unless and owners.count() == 1:
+        raise RuleBroken(f"{person} is the only owner of {project.name}. Add another owner first.")
+    return membership
 
 
 def remove_member(
@@ -294,12 +310,7 @@ def remove_member(
     The only owner stays, unless it is the directory that takes the person out (`may_orphan`).
     """
     with subjects.denying(), transaction.atomic(durable=True):
-        membership = Membership.objects.select_for_update().filter(project=project, person=person).first()
-        if membership is None:
-            raise RuleBroken(f"{person} is not a member of {project.name}.", field="person")
-        owners = Membership.objects.filter(project=project, role=Membership.Role.OWNER)
-        if not may_orphan and membership.role == Membership.Role.OWNER and owners.count() == 1:
-            raise RuleBroken(f"{person} is the only owner of {project.name}. Add another owner first.")
+        membership = keep_an_owner(project, person, unless="owner" if may_orphan else "")
         role = membership.role
         membership.delete()
         _republish_membership(project, person, is_member=may_hold_tokens(project, person))

@@ -21,6 +21,7 @@ urlpatterns = [
     path("<slug:code>/members/export/", members.export, name="export_members"),
     path("<slug:code>/members/add/", members.add, name="add_member"),
     path("<slug:code>/members/<int:pk>/remove/", members.remove, name="remove_member"),
+    path("<slug:code>/members/<int:pk>/role/<slug:role>/", members.change_role, name="change_role"),
     path("<slug:code>/groups/add/", members.admit, name="admit_group"),
     path("<slug:code>/groups/<slug:group>/remove/", members.exclude, name="exclude_group"),
     path("<slug:code>/limits/", limits.limits, name="limits"),

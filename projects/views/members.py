@@ -17,7 +17,7 @@ from portal.web.csv import csv_response
 from portal.web.forms import posted
 from portal.web.htmx import render_dialog, render_page_or_region, saved
 from portal.web.pagination import Page, page_of
-from projects import services
+from projects import roles, services
 from projects.access import get_project, rights_in
 from projects.forms import GroupAccessForm, MemberForm, ReasonForm
 from projects.models import Membership
@@ -108,6 +108,46 @@ def add(request: HttpRequest, code: str) -> HttpResponse:
         "projects/member_dialog.html",
         {"form": form, "project": project},
         title=f"Add people to {project.name}",
+        back=back,
+        status=422 if form.errors else 200,
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.SEE_PROJECTS)
+def change_role(request: HttpRequest, code: str, pk: int, role: str) -> HttpResponse:
+    """Make a member an owner or an owner a member: by those who govern the project, and it can be undone."""
+    project = get_project(request, code, need=Right.MANAGE_MEMBERS)
+    membership = get_object_or_404(project.memberships.select_related("person"), person=pk)
+    if role not in Membership.Role.values:
+        raise Http404
+    can_govern = rights_in(person_of(request), project)["set_limits"]
+    refuse_unless(can_govern, request, Right.SET_LIMITS, services.target_of(project))
+    form, back = ReasonForm(posted(request)), reverse("projects:members", args=[code])
+    words = (
+        f"{membership.person} {'owns' if role == Membership.Role.OWNER else 'is a member of'} {project.name}"
+    )
+    if membership.role == role:
+        return saved(request, to=back, toast=f"{words} already", refresh=[REGION])
+    if form.is_valid():
+        try:
+            roles.change_role(
+                project=project,
+                person=membership.person,
+                role=role,
+                actor=actor_of(request),
+                reason=form.cleaned_data["reason"],
+            )
+            undo = reverse("projects:change_role", args=[code, pk, membership.role])
+            return saved(request, to=back, toast=f"{words} now", refresh=[REGION], undo=undo)
+        except RuleBroken as broken:
+            form.add_broken_rule(broken)
+    title = f"Make {membership.person} {'an owner' if role == Membership.Role.OWNER else 'a member'}?"
+    return render_dialog(
+        request,
+        "projects/role_dialog.html",
+        {"form": form, "project": project, "person": membership.person, "role": role},
+        title=title,
         back=back,
         status=422 if form.errors else 200,
     )

@@ -39,6 +39,7 @@ projects:keys                   project     AUOGWM  AUOGWM      -
 projects:members                project     AUOGWM  AUOGWM      -
 projects:export_members         project     AUOGWM  AUOGW       -
 projects:add_member             project     AUOGWM  AGW         AGW:422
+projects:change_role            role        AUOGWM  AG          AG
 projects:remove_member          membership  AUOGWM  AGW         AGW
 projects:admit_group            project     AUOGWM  AGW         AGW:422
 projects:exclude_group          admission   AUOGWM  AGW         AGW

@@ -129,6 +129,7 @@ def _things_of_projects(
     kinds = (
         "project",
         "membership",
+        "role",
         "admission",
         "state",
         "token",
@@ -152,6 +153,7 @@ def _things_of_projects(
         entry = AuditSeal.objects.filter(entry__project_id=each.pk).earliest("seq")
         things["project"][whose] = Thing(code, relations)
         things["membership"][whose] = Thing({**code, "pk": extra.pk}, relations)
+        things["role"][whose] = Thing({**code, "pk": extra.pk, "role": "owner"}, relations)
         things["state"][whose] = Thing({**code, "state": "paused"}, relations)
         things["token"][whose] = Thing({"key_id": token.key_id}, without_members)
         things["key"][whose] = Thing({"key_id": key.key_id}, relations)
@@ -169,6 +171,7 @@ def _things_of_projects(
     nothing = {"code": "nothing"}
     things["project"]["unknown"] = Thing(nothing)
     things["membership"]["unknown"] = Thing({**nothing, "pk": extra.pk})
+    things["role"]["unknown"] = Thing({**nothing, "pk": extra.pk, "role": "owner"})
     things["admission"]["unknown"] = Thing({**nothing, "group": "team"})
     things["state"]["unknown"] = Thing({**nothing, "state": "paused"})
     things["token"]["unknown"] = things["key"]["unknown"] = Thing({"key_id": "nothing"})

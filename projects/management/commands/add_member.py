@@ -6,6 +6,7 @@ from django.core.management.base import CommandParser
 
 from portal.web.commands import PortalCommand
 from projects.commands import group_named, person_named, project_named
+from projects.roles import change_role
 from projects.services import add_member, admit_group
 
 
@@ -33,7 +34,9 @@ class Command(PortalCommand):
             self.answer({"project": project, "group": group}, f"{admitted.name} has access to {found.name}.")
             return
         person = person_named(email, self.actor)
-        add_member(project=found, person=person, role=role, actor=self.actor, reason=reason)
+        is_there = found.memberships.filter(person=person).exists()
+        place = change_role if is_there else add_member
+        place(project=found, person=person, role=role, actor=self.actor, reason=reason)
         answer = {
             "project": project,
             "person": person.pk,
