@@ -99,6 +99,7 @@ class Action(models.TextChoices):
     GATEWAY_ROTATED = "gateway.rotated", "gave another secret to the gateway"
     GATEWAY_SUSPENDED = "gateway.suspended", "suspended the gateway"
     GATEWAY_RESUMED = "gateway.resumed", "resumed the gateway"
+    GATEWAY_SKEWED = "gateway.skewed", "noticed a wrong clock at the gateway"
     GATEWAY_REVOKED = "gateway.revoked", "revoked the gateway"
 
 

@@ -104,7 +104,10 @@ AUDITED: Mapping[str, Fields] = {
         ignored=f"id pepper_id previous_pepper_id previous_used secret_used {_USE}",
     ),
     "gateway.Gateway": Fields(
-        "gateway", f"{_CREDENTIAL} name suspended", redacted="digest", ignored="id pepper_id last_used"
+        "gateway",
+        f"{_CREDENTIAL} name suspended skew",
+        redacted="digest",
+        ignored="id pepper_id last_used skewed",
     ),
 }
 

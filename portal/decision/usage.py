@@ -56,11 +56,15 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a batch."""
+    """What became of a batch, and by how much the gateway's clock is off at least, as far as its events tell.
+
+    ``skew_ms`` is positive for a clock that is ahead, negative for one that is behind; 0 says nothing.
+    """
 
     accepted: int
     duplicates: int
     rejected: list[Rejected]
+    skew_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,23 @@ def record(gateway: str, events: Sequence[Event], now_ms: int) -> Report:
     except Unavailable as error:
         # Committed is committed: the job that moves the inbox counts it.
         log.warning("usage is committed, counting waits: %s", error)
-    return Report(accepted, duplicates, rejected)
+    return Report(accepted, duplicates, rejected, _skew(open_events, found, now_ms))
+
+
+def _skew(events: Sequence[Event], found: dict[int, Attribution | Rejected], now_ms: int) -> int:
+    """Return by how much the clock that dated the events is off at least.
+
+    Usage may come late, so its age says nothing. But no call ends after it was reported, nor before it was admitted;
+    both of these moments are by the server's clock.
+    """
+    skew = 0
+    for event in events:
+        occurred, who = int(event.occurred.timestamp() * 1000), found[event.index]
+        off = max(0, occurred - now_ms)
+        if isinstance(who, Attribution) and who.expires is not None:
+            off = off or min(0, occurred - who.moment)
+        skew = max(skew, off, key=abs)
+    return skew
 
 
 def close(keys: Sequence[tuple[str, str]], config: Configuration) -> None:

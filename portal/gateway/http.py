@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from portal.decision import configuration, decide, decider, reservation, usage
 from portal.decision.decide import Allowed, Refused
-from portal.gateway import admission, again, bodies, documents, ext_authz, health, known, openapi
+from portal.gateway import admission, again, bodies, clock, documents, ext_authz, health, known, openapi
 from portal.lib import problems
 from portal.lib.errors import Unavailable
 from portal.lib.windows import rfc3339
@@ -160,6 +160,7 @@ def _usage(environ: dict[str, Any]) -> _Answer:
     except bodies.Invalid as error:
         raise _Problem("invalid", errors=error.errors) from error
     report = usage.record(gateway, events, now)
+    clock.note(gateway, report.skew_ms)
     rejected = sorted([*bad, *report.rejected], key=lambda item: item.index)
     return _json(
         {

@@ -52,6 +52,11 @@ def test_a_call_is_reported_as_the_portal_takes_it() -> None:
     }
 
 
+def test_a_call_is_dated_by_its_end_where_the_log_says_how_long_it_took() -> None:
+    assert event(duration=61_500)["occurred_at"] == "2026-11-24T14:02:43.614Z"
+    assert event(duration=None)["occurred_at"] == ENTRY["start"]
+
+
 @pytest.mark.parametrize(
     ("usage", "counts"),
     [

@@ -30,6 +30,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,15 @@ def tokens_of(usage: dict[str, Any]) -> dict[str, int] | None:
     }
 
 
+def _ended(entry: dict[str, Any]) -> Any:
+    """Return when the call ended: its start and how long it took, in milliseconds."""
+    start, length = entry.get("start"), _number(entry.get("duration"))
+    if not isinstance(start, str) or length is None:
+        return start
+    ended = datetime.fromisoformat(start) + timedelta(milliseconds=length)
+    return ended.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """What a line of the log is for: an event to report, a reservation to release, or nothing (both None)."""
@@ -114,7 +124,7 @@ def read_line(raw: bytes) -> Line:
         "request_id": request_id,
         "reservation_id": reservation_id,
         "model": model,
-        "occurred_at": entry.get("start"),
+        "occurred_at": _ended(entry),
         "status": "failed" if status >= 400 else "ok" if flags == ["-"] else "cancelled",
         **tokens,
     }
