@@ -84,6 +84,7 @@ class Action(models.TextChoices):
     GROUP_EXCLUDED = "group.excluded", "took a group's access to"
 
     TOKEN_ISSUED = "token.issued", "issued the user token"
+    TOKENS_IMPORTED = "tokens.imported", "imported"
     TOKEN_CHANGED = "token.changed", "changed the user token"
     TOKEN_SUSPENDED = "token.suspended", "suspended the user token"
     TOKEN_RESUMED = "token.resumed", "resumed the user token"

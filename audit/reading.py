@@ -17,6 +17,7 @@ TARGETS: Mapping[str, str] = {
     "group": "Group",
     "person": "Person",
     "user_token": "User token",
+    "token_import": "Import of user tokens",
     "api_key": "API key",
     "gateway": "Gateway",
     "limit": "Limit",

@@ -16,7 +16,6 @@ from portal.web.forms import EditForm, MoneyField, PortalForm
 from portal.web.tables import FilterForm
 from projects.allowed import known_models, unknown_in
 from projects.bulk import What
-from projects.importing import MOST_LINES
 from projects.models import GroupAccess, Membership, Project, ProjectQuerySet
 from projects.services import editable
 
@@ -255,18 +254,3 @@ class BulkForm(PortalForm):
             del self.fields["to"]
         if what != What.LIMITS:
             del self.fields["daily"], self.fields["monthly"]
-
-
-class ImportForm(PortalForm):
-    """A file of projects."""
-
-    file = forms.FileField(
-        label="CSV file",
-        widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
-        help_text=f"UTF-8, at most {MOST_LINES} lines. Nothing is created before you have seen what it would be.",
-        error_messages={
-            "required": "Choose a file.",
-            "missing": "Choose a file.",
-            "empty": "The file is empty.",
-        },
-    )

@@ -1,14 +1,9 @@
 """Projects from a CSV file: every error of every line is told before anything is created.
 
-One line is one project, with its owners and members by address. The columns may come in any order; all but the name
-may be left out. Commas and semicolons are both understood, as spreadsheets write either.
+One line is one project, with its owners and members by address. All columns but the name may be left out.
 """
 
-import csv
-import io
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from audit.actors import Actor
@@ -17,8 +12,8 @@ from portal.accounts import graph
 from portal.accounts.graph import DirectoryUnavailable
 from portal.accounts.models import Person
 from portal.accounts.people import person_by_address
+from portal.lib.csv_table import Draft, Shape, amount_of, lines_of, parts_of
 from portal.lib.errors import RuleBroken
-from portal.lib.money import MAX_NANO, NANO, from_nano, to_nano
 from portal.lib.names import checked_code, checked_name, checked_tags, suggested_code
 from projects.allowed import known_models, unknown_in
 from projects.commands import person_known
@@ -51,79 +46,22 @@ EXAMPLE = (
     "",
     "Finds the clauses that matter",
 )
-MOST_LINES, MOST_BYTES, MOST_LOOKUPS = 500, 500_000, 100
+MOST_LOOKUPS = 100
+SHAPE = Shape(COLUMNS, needed=("name",), most_lines=500, most_bytes=500_000)
 _MOST_TEXT = {"cost_centre": 60, "description": 2000}
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with one cell, or with a whole line when it names no column."""
-
-    line: int
-    column: str
-    value: str
-    message: str
-
-
-@dataclass(slots=True)
-class Draft:
-    """A file as it was read: what would be created, and every problem found."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    def note(self, line: int, column: str, value: str, message: str) -> None:
-        """Remember a problem."""
-        self.problems.append(Problem(line, column, value[:80], message))
-
-
-def read(content: bytes, *, groups: Mapping[str, Group], needs_group: bool) -> Draft:
+def read(content: bytes, *, groups: Mapping[str, Group], needs_group: bool) -> Draft[dict[str, Any]]:
     """Return what the file would create and what is wrong with it; ``groups`` (by code) are those one may use.
 
     Raises RuleBroken when it cannot be read at all.
     """
-    lines = _lines(content)
-    heads = [head.strip().lower().replace(" ", "_") for head in lines[0][1]]
-    if unknown := [head for head in heads if head not in COLUMNS]:
-        raise RuleBroken(
-            f"There is no column {unknown[0][:40] or '(empty)'}. Use: {', '.join(COLUMNS)}.", field="file"
-        )
-    if "name" not in heads or len(set(heads)) < len(heads):
-        raise RuleBroken("The first line names each column once, with a column called name.", field="file")
-    if len(lines) == 1:
-        raise RuleBroken("The file has no line below its heads.", field="file")
-    if len(lines) - 1 > MOST_LINES:
-        raise RuleBroken(
-            f"Use at most {MOST_LINES} lines in one file; this one has {len(lines) - 1:,}.", field="file"
-        )
-    draft, reader = Draft(), _Reader(groups, needs_group)
-    for number, cells in lines[1:]:
-        if len(cells) > len(heads):
-            draft.note(number, "", "", f"The line has {len(cells)} cells, its head {len(heads)}.")
-            continue
-        reader.take(draft, number, dict(zip(heads, (cell.strip() for cell in cells), strict=False)))
+    draft: Draft[dict[str, Any]] = Draft()
+    reader = _Reader(groups, needs_group)
+    for number, cells in lines_of(content, SHAPE, draft):
+        reader.take(draft, number, cells)
     reader.check_codes(draft)
     return draft
-
-
-def _lines(content: bytes) -> list[tuple[int, list[str]]]:
-    if len(content) > MOST_BYTES:
-        raise RuleBroken(f"Use a file of at most {MOST_BYTES // 1000} kB.", field="file")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise RuleBroken("The file is not UTF-8. Save it as “CSV UTF-8”.", field="file") from None
-    if "\x00" in text:
-        raise RuleBroken("This is no CSV file.", field="file")
-    first = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
-    try:
-        found = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise RuleBroken(f"Line {reader.line_num} cannot be read: {error}.", field="file") from error
-    if not found:
-        raise RuleBroken("The file is empty.", field="file")
-    return found
 
 
 class _Reader:
@@ -136,7 +74,7 @@ class _Reader:
         self.people: dict[str, str] = {}
         self.codes: dict[str, int] = {}
 
-    def take(self, draft: Draft, line: int, cells: Mapping[str, str]) -> None:
+    def take(self, draft: Draft[dict[str, Any]], line: int, cells: Mapping[str, str]) -> None:
         """Add the line to the draft, or what is wrong with it."""
         before = len(draft.problems)
         row: dict[str, Any] = {"line": line}
@@ -153,11 +91,11 @@ class _Reader:
         check("group", self._group)
         for column in ("owners", "members"):
             row[column] = []
-            for email in _split(cells.get(column, "")):
+            for email in parts_of(cells.get(column, "")):
                 if message := self._person(email):
                     draft.note(line, column, email, message)
                 row[column].append(email)
-        check("tags", lambda value: checked_tags(_split(value)))
+        check("tags", lambda value: checked_tags(parts_of(value)))
         check("daily_limit", _amount)
         check("monthly_limit", _amount)
         check("allowed_models", self._models)
@@ -172,7 +110,7 @@ class _Reader:
         if len(draft.problems) == before:
             draft.rows.append(row)
 
-    def check_codes(self, draft: Draft) -> None:
+    def check_codes(self, draft: Draft[dict[str, Any]]) -> None:
         """Note the codes that are taken, in one question for the whole file."""
         taken = Project.objects.filter(code__in=self.codes).values_list("code", flat=True)
         for code in sorted(taken, key=lambda each: self.codes[each]):
@@ -188,7 +126,7 @@ class _Reader:
         return code
 
     def _models(self, text: str) -> list[str]:
-        names = _split(text)
+        names = parts_of(text)
         if unknown := unknown_in(names, self.models):
             raise RuleBroken(f"The price book has no {unknown[0][:60]}.")
         return names
@@ -214,22 +152,10 @@ class _Reader:
         return ""
 
 
-def _split(text: str) -> list[str]:
-    return list(dict.fromkeys(part.strip() for part in text.replace(",", ";").split(";") if part.strip()))
-
-
 def _amount(text: str) -> str | None:
     """Return an amount as exact text, None for an empty cell."""
-    text = text.replace(",", "").replace(" ", "").lstrip("$€£")
-    if not text:
-        return None
-    try:
-        amount = Decimal(text)
-        if not amount.is_finite() or not 0 <= amount <= MAX_NANO // NANO:
-            raise ValueError
-        return str(from_nano(to_nano(amount)))
-    except (ArithmeticError, ValueError):
-        raise RuleBroken("Enter an amount, such as 4500 or 0.25.") from None
+    amount = amount_of(text)
+    return None if amount is None else str(amount)
 
 
 def create_row(row: Mapping[str, Any], *, groups: Collection[Group], actor: Actor) -> Project:

@@ -1,16 +1,19 @@
 """Issue, change, suspend and revoke user tokens."""
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.actions import Action
 from audit.actors import Actor, Target
+from audit.models import AuditEntry
 from audit.services import record
 from portal.accounts.models import Person
 from portal.credentials import digests
@@ -26,6 +29,8 @@ from projects.services import group_of, may_hold_tokens
 from tokens.models import UserToken
 
 Cause = UserToken.Cause
+USUAL_NAME = "User token"
+_IMPORT_LOCK = 7347
 
 
 def target_of(token: UserToken) -> Target:
@@ -48,29 +53,70 @@ def days_allowed(days: int | None) -> int:
     return days
 
 
-@transaction.atomic(durable=True)
-def issue_token(
-    *,
-    project: Project,
-    person: Person,
-    name: str = "",
-    days: int | None = None,
-    allowed_models: list[str] | None = None,
-    networks: list[str] | None = None,
-    daily_limit: Decimal | None = None,
-    monthly_limit: Decimal | None = None,
-    actor: Actor,
-    reason: str = "",
-) -> tuple[UserToken, str]:
-    """Issue a token to a member of the project; return it with its secret, which is kept nowhere."""
-    project = Project.objects.select_for_update().get(pk=project.pk)
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A token that is to be issued: to whom, in which project, and what it may do."""
+
+    project: Project
+    person: Person
+    name: str = ""
+    days: int | None = None
+    allowed_models: list[str] | None = None
+    networks: list[str] | None = None
+    daily_limit: Decimal | None = None
+    monthly_limit: Decimal | None = None
+
+
+def refuse_unless_may_hold(project: Project, person: Person) -> None:
+    """Raise RuleBroken where the person can be given no token of the project."""
     if project.state == Project.State.ARCHIVED:
         raise RuleBroken(f"{project.name} is archived. Restore it before issuing tokens.")
     if not person.is_active:
         raise RuleBroken(f"{person} is disabled and can hold no token.", field="person")
     if not may_hold_tokens(project, person):
         raise RuleBroken(f"{person} is not a member of {project.name}. Add them first.", field="person")
-    life = days_allowed(days)
+
+
+@transaction.atomic(durable=True)
+def issue_token(*, actor: Actor, reason: str = "", **wanted: Any) -> tuple[UserToken, str]:
+    """Issue a token (see `Order`) to a member of the project; return it with its secret, which is kept nowhere."""
+    order = Order(**wanted)
+    project = Project.objects.select_for_update().get(pk=order.project.pk)
+    return _issue(replace(order, project=project), actor, reason)
+
+
+@transaction.atomic(durable=True)
+def issue_tokens(
+    *, orders: Sequence[Order], once: uuid.UUID, actor: Actor, reason: str = ""
+) -> list[tuple[UserToken, str]]:
+    """Issue all of them or none, in their order; refused when it was done before under the name ``once``."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_IMPORT_LOCK, str(once)])
+    target = Target("token_import", str(once), f"{len(orders)} user token{'' if len(orders) == 1 else 's'}")
+    if AuditEntry.objects.filter(target_type=target.type, target_id=target.id).exists():
+        raise RuleBroken(
+            "These tokens are issued already, and their secrets were shown. Nothing was issued again."
+        )
+    keys = {order.project.pk for order in orders}
+    projects = {
+        each.pk: each for each in Project.objects.select_for_update().filter(pk__in=keys).order_by("pk")
+    }
+    found = [_issue(replace(order, project=projects[order.project.pk]), actor, reason) for order in orders]
+    record(
+        Action.TOKENS_IMPORTED,
+        actor=actor,
+        target=target,
+        project=min(projects) if len(projects) == 1 else None,
+        changes={"projects": (None, sorted(each.code for each in projects.values()))},
+    )
+    return found
+
+
+def _issue(order: Order, actor: Actor, reason: str) -> tuple[UserToken, str]:
+    """Issue one token in the current transaction, which has locked the project."""
+    project, person = order.project, order.person
+    refuse_unless_may_hold(project, person)
+    life = days_allowed(order.days)
     issued = digests.issue("user_token")
     token = UserToken.objects.create(
         key_id=issued.key_id,
@@ -81,10 +127,10 @@ def issue_token(
         expires=timezone.now() + timedelta(days=life),
         project=project,
         person=person,
-        name=checked_name(name or "User token"),
+        name=checked_name(order.name or USUAL_NAME),
         group=group_of(project, person),
-        allowed_models=allowed_models or None,
-        networks=checked_networks(networks),
+        allowed_models=order.allowed_models or None,
+        networks=checked_networks(order.networks),
     )
     publish(token)
     given = {"models": token.allowed_models, "addresses": token.networks}
@@ -98,7 +144,7 @@ def issue_token(
         | {what: (None, value) for what, value in given.items() if value},
         comment=reason,
     )
-    for window, amount in (("day", daily_limit), ("month", monthly_limit)):
+    for window, amount in (("day", order.daily_limit), ("month", order.monthly_limit)):
         if amount is not None:
             set_limit(
                 scope_key=scopes.credential(token.key_id),

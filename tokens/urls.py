@@ -2,13 +2,16 @@
 
 from django.urls import path
 
-from tokens.views import changes, detail, issuing, listing
+from tokens.views import changes, detail, importing, issuing, listing
 
 app_name = "tokens"
 urlpatterns = [
     path("", listing.token_list, name="list"),
     path("export/", listing.export, name="export"),
     path("issue/", issuing.issue, name="issue"),
+    path("import/", importing.upload, name="import"),
+    path("import/template/", importing.template, name="import_template"),
+    path("import/create/", importing.create, name="import_create"),
     path("revoke/", listing.revoke_many, name="revoke_many"),
     path("<slug:key_id>/", detail.detail, name="detail"),
     path("<slug:key_id>/edit/", changes.edit, name="edit"),

@@ -141,6 +141,8 @@ READING = frozenset(right for right in Right if right.value.startswith("see_")) 
 STEP_UP: Mapping[str, str] = MappingProxyType(
     {
         "tokens:issue": "credentials",
+        "tokens:import": "credentials",
+        "tokens:import_create": "credentials",
         "apikeys:issue": "credentials",
         "apikeys:rotate": "credentials",
         "gateway:register": "credentials",

@@ -9,6 +9,7 @@ from django.core import signing
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, QueryDict
 
+from portal.lib.csv_table import Shape
 from portal.lib.errors import ChangedMeanwhile, RuleBroken, as_seen
 from portal.lib.money import MAX_NANO, NANO, from_nano, to_nano
 
@@ -203,3 +204,46 @@ class CountField(forms.IntegerField):
     def prepare_value(self, value: Any) -> Any:
         """Return the number with separators."""
         return f"{value:,}" if isinstance(value, int) else value
+
+
+class CsvForm(PortalForm):
+    """A table as CSV: a file, or its lines pasted."""
+
+    file = forms.FileField(
+        label="CSV file",
+        required=False,
+        widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
+        error_messages={"empty": "The file is empty."},
+    )
+    text = forms.CharField(
+        label="Or paste its lines",
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "autocapitalize": "none"}),
+    )
+
+    def __init__(self, *args: Any, shape: Shape, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.shape = shape
+        self.fields[
+            "file"
+        ].help_text = (
+            f"UTF-8, at most {shape.most_lines} lines. You see what would be created before anything is."
+        )
+
+    def clean(self) -> dict[str, Any]:
+        """Return one of both."""
+        given = super().clean() or {}
+        file, text = given.get("file"), (given.get("text") or "").strip()
+        if not file and not text and "file" not in self.errors:
+            self.add_error("file", "Choose a file, or paste its lines.")
+        elif file and text:
+            self.add_error("text", "Choose a file or paste lines, not both.")
+        return given
+
+    @property
+    def content(self) -> bytes:
+        """What was sent, as far as it is to be read."""
+        file = self.cleaned_data["file"]
+        found: bytes = file.read(self.shape.most_bytes + 1) if file else self.cleaned_data["text"].encode()
+        return found

@@ -15,9 +15,9 @@ from portal.accounts.policy import Right
 from portal.lib.errors import RuleBroken, Unavailable
 from portal.organization.selectors import current as current_organization
 from portal.web.csv import csv_response
+from portal.web.forms import CsvForm, posted
 from portal.web.htmx import render_page_or_region, saved
-from projects.forms import ImportForm
-from projects.importing import COLUMNS, EXAMPLE, MOST_BYTES, create_row, read
+from projects.importing import COLUMNS, EXAMPLE, SHAPE, create_row, read
 
 _SALT, _HOUR = "projects.import", 3600
 STEP = 25
@@ -30,15 +30,13 @@ _DRAWN = 200
 def upload(request: HttpRequest) -> HttpResponse:
     """Read a file and show every error, or what it would create."""
     person = person_of(request)
-    is_post = request.method == "POST"
-    form = ImportForm(request.POST, request.FILES) if is_post else ImportForm()
-    context: dict[str, Any] = {"form": form, "columns": COLUMNS, "currency": current_organization().currency}
+    form = CsvForm(posted(request), request.FILES or None, shape=SHAPE)
+    context: dict[str, Any] = {"form": form, "currency": current_organization().currency}
     if form.is_valid():
         groups = {group.code: group for group in groups_with(person, Right.CREATE_PROJECT)}
         needs_group = not can(person, Right.CREATE_PROJECT, everywhere=True)
         try:
-            content = form.cleaned_data["file"].read(MOST_BYTES + 1)
-            draft = read(content, groups=groups, needs_group=needs_group)
+            draft = read(form.content, groups=groups, needs_group=needs_group)
         except RuleBroken as broken:
             form.add_broken_rule(broken)
         else:
@@ -46,7 +44,6 @@ def upload(request: HttpRequest) -> HttpResponse:
                 "draft": draft,
                 "problems": draft.problems[:_DRAWN],
                 "rows": draft.rows[:_DRAWN],
-                "lines": len({problem.line for problem in draft.problems}),
                 "work": "" if draft.problems else _signed(person.pk, draft.rows, len(draft.rows), []),
             }
     is_wrong = bool(form.errors) or ("draft" in context and bool(context["problems"]))

@@ -68,6 +68,9 @@ tokens:list                     -           AUOGWM  AUOGWM      -
 tokens:export                   -           AUOGWM  AUOGWM      -
 tokens:issue                    -           AGWM    AGWM        AGWM:200
 tokens:issue?project            project     AGWM    AGWM        AGWM:422
+tokens:import                   -           AGWM    AGWM        AGWM:422
+tokens:import_template          -           AGWM    AGWM        -
+tokens:import_create            -           AGWM    -           AGWM:400
 tokens:revoke_many              -           AGWM    AGWM        AGWM:422
 tokens:detail                   token       AUOGWM  AUOGWM      -
 tokens:edit                     token       AGWM    AGW         AGW:422
