@@ -4,7 +4,7 @@ A project that cannot be changed does not hold up the others; the result names i
 what is done: a project that somebody changed in between is left alone.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,13 @@ from django.db import models, transaction
 
 from audit.actors import Actor
 from groups.models import Group
+from portal.decision.raising import Held
 from portal.decision.services import lock_limits, set_limit, shown_amount
 from portal.lib.errors import ChangedMeanwhile, RuleBroken, Unavailable
 from portal.lib.money import format_money
 from portal.spend import scopes
 from portal.spend.selectors import spend_limits
+from projects.envelopes import Amounts, Outlook
 from projects.models import Project
 from projects.services import label_of, set_project_state, target_of, update_project
 
@@ -63,10 +65,24 @@ class Line:
     seen: Any
 
 
-def plan(projects: Iterable[Project], change: Change, *, may: Collection[int], currency: str) -> list[Line]:
-    """Return what the change would do to each project; ``may`` are those the person has the right to change."""
+def plan(
+    projects: Iterable[Project],
+    change: Change,
+    *,
+    may: Collection[int],
+    governs: Collection[int],
+    most_raise: int | None,
+    currency: str,
+) -> tuple[list[Line], list[str]]:
+    """Return what the change would do to each project, and where limits would add up to more than their parent's.
+
+    ``may`` are those the person has the right to change, ``governs`` those whose limits they raise, by ``most_raise``
+    percent at most: of these it is told what their siblings have.
+    """
     found = list(projects)
     limits = spend_limits([scopes.project(project.pk) for project in found])
+    is_about_limits = change.is_complete and change.what in (What.LIMITS, What.MOVE)
+    outlook = Outlook.of({each.group for each in found} | {change.group}) if is_about_limits else None
     lines = []
     for project in found:
         held = limits.get(scopes.project(project.pk), (None, None))
@@ -75,13 +91,43 @@ def plan(projects: Iterable[Project], change: Change, *, may: Collection[int], c
             after, problem = "", "You may not change this in the project"
         elif not problem and before == after and change.is_complete:
             after, problem = "", "It is so already"
+        elif not problem and outlook and project.state != Project.State.ARCHIVED:
+            problem = _held_up(project, change, held, outlook, project.pk in governs, most_raise, currency)
+            after = "" if problem else after
         lines.append(Line(project.pk, project.code, project.name, before, after, problem, seen))
-    return lines
+    return lines, outlook.warnings(currency) if outlook else []
 
 
-def _described(
-    project: Project, change: Change, held: tuple[int | None, int | None], currency: str
-) -> tuple[str, str, str, Any]:
+def _held_up(
+    project: Project,
+    change: Change,
+    held: Amounts,
+    outlook: Outlook,
+    governs: bool,
+    most_raise: int | None,
+    currency: str,
+) -> str:
+    """Return why the services would refuse the change after those before it, or an empty text."""
+    group, wanted = (change.group, held) if change.what == What.MOVE else (project.group, _then(change, held))
+    most = most_raise if governs else 0
+    pairs = zip(held, wanted, strict=True)
+    if most is not None and any(Held(now).is_raised_by(Held(then), most) for now, then in pairs):
+        return (
+            f"Raising it by more than {most}% needs a second person"
+            if most
+            else "To raise it, ask for a raise"
+        )
+    refused = outlook.put((project.group, held), (group, wanted), is_told=governs)
+    return refused.in_words(currency, "would add up").rstrip(".") if refused else ""
+
+
+def _then(change: Change, held: Amounts) -> Amounts:
+    """Return the limits after the change: what it names, else what is held."""
+    day, month = held
+    return day if change.daily is None else change.daily, month if change.monthly is None else change.monthly
+
+
+def _described(project: Project, change: Change, held: Amounts, currency: str) -> tuple[str, str, str, Any]:
     state = project.get_state_display()
     archived = "It is archived. Restore it first" if project.state == Project.State.ARCHIVED else ""
     if change.what == What.PAUSE:
@@ -91,10 +137,7 @@ def _described(
     if change.what == What.MOVE:
         now = project.group.name if project.group else "No group"
         return now, change.group.name if change.group else "", "", project.group_id
-    wanted = [
-        new if new is not None else old for new, old in zip((change.daily, change.monthly), held, strict=True)
-    ]
-    after = "" if archived or not change.is_complete else _amounts(wanted, currency)
+    after = "" if archived or not change.is_complete else _amounts(_then(change, held), currency)
     return _amounts(held, currency), after, archived, [None if each is None else str(each) for each in held]
 
 
@@ -112,7 +155,8 @@ def carry_out(
     change: Change,
     *,
     may: Collection[int],
-    most_raise: Callable[[Project], int | None],
+    governs: Collection[int],
+    most_raise: int | None,
     actor: Actor,
     reason: str = "",
 ) -> tuple[int, list[tuple[Project, str]]]:
@@ -125,7 +169,7 @@ def carry_out(
         try:
             if pk not in may:
                 raise RuleBroken("You may not change this in the project.")
-            _change_one(project, change, read, most_raise(project), actor, reason)
+            _change_one(project, change, read, most_raise if pk in governs else 0, actor, reason)
             done += 1
         except ChangedMeanwhile:
             failures.append((project, "Somebody else changed it meanwhile. Look at it again."))

@@ -12,11 +12,12 @@ from groups.access import groups_with
 from portal.accounts.access import person_of, refuse_unless, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
+from portal.approvals.selectors import policy
 from portal.lib.money import currency_sign
 from portal.organization.selectors import current as current_organization
 from portal.web.htmx import render_page_or_region, saved
 from projects import standing
-from projects.access import BULK_RIGHTS, bulk_changes_of, most_raise, projects_with
+from projects.access import BULK_RIGHTS, bulk_changes_of, projects_with
 from projects.bulk import MOST, Change, Line, What, carry_out, plan
 from projects.envelopes import warnings_about
 from projects.forms import BulkForm
@@ -49,7 +50,14 @@ def change(request: HttpRequest) -> HttpResponse:
     data = form.cleaned_data if form.is_valid() else {}
     wanted = Change(what, data.get("to"), data.get("daily"), data.get("monthly"))
     found = projects.select_related("group").order_by("name", "pk")[: MOST + 1]
-    lines = plan(found, wanted, may=_allowed(request, what, projects), currency=currency)
+    lines, warnings = plan(
+        found,
+        wanted,
+        may=_allowed(request, what, projects),
+        governs=_with(request, Right.SET_LIMITS, projects),
+        most_raise=policy().most_raise,
+        currency=currency,
+    )
     is_too_many = len(lines) > MOST
     able = [line for line in lines if not line.problem]
     context = {
@@ -61,6 +69,7 @@ def change(request: HttpRequest) -> HttpResponse:
         "lines": [] if is_too_many else lines[:_DRAWN],
         "number": projects.count() if is_too_many else len(lines),
         "able": len(able),
+        "warnings": [] if is_too_many else warnings,
         "matching": matching,
         "is_all": is_all,
         "is_too_many": is_too_many,
@@ -89,7 +98,11 @@ def _selected(request: HttpRequest) -> tuple[ProjectQuerySet, int, bool]:
 
 
 def _allowed(request: HttpRequest, what: What, projects: ProjectQuerySet) -> set[int]:
-    able = projects_with(person_of(request), BULK_RIGHTS[what])
+    return _with(request, BULK_RIGHTS[what], projects)
+
+
+def _with(request: HttpRequest, right: Right, projects: ProjectQuerySet) -> set[int]:
+    able = projects_with(person_of(request), right)
     return set(able.filter(pk__in=projects.order_by().values("pk")).values_list("pk", flat=True)[: MOST + 1])
 
 
@@ -127,16 +140,20 @@ def _carry_out(request: HttpRequest) -> HttpResponse:
     daily, monthly = (None if each is None else int(each) for each in shown["amounts"])
     seen = [(pk, read) for pk, read in shown["lines"]]
     projects = Project.objects.filter(pk__in=[pk for pk, _ in seen])
+    governs = _with(request, Right.SET_LIMITS, projects)
     done, failures = carry_out(
         seen,
         Change(what, group, daily, monthly),
         may=_allowed(request, what, projects),
-        most_raise=lambda project: most_raise(person, project),
+        governs=governs,
+        most_raise=policy().most_raise,
         actor=actor_of(request),
         reason=request.POST.get("reason", "").strip()[:300],
     )
     words = f"{done:,} project{'' if done == 1 else 's'} {DONE[what]}"
-    warnings = warnings_about([pk for pk, _ in seen]) if what in (What.MOVE, What.LIMITS) else []
+    warnings = (
+        warnings_about([pk for pk, _ in seen if pk in governs]) if what in (What.MOVE, What.LIMITS) else []
+    )
     if not failures:
         return saved(request, to=reverse("projects:list"), toast=". ".join([words, *warnings]))
     context = {"words": words, "done": done, "failures": failures, "warnings": warnings}

@@ -81,8 +81,11 @@ def test_an_owner_changes_only_their_own_and_lowers_only(cast: Cast, browse: Bro
     alice.post("/projects/claims-triage/limits/", {"daily": "50"})
     page = bob.get(f"/projects/bulk/?do=pause&{BOTH}").content.decode()
     assert "fraud-notes" not in page
-    plan = shown_plan(bob.get(f"/projects/bulk/?do=limits&daily=100&{BOTH}").content.decode())
-    assert "lower this limit, not raise" in bob.post("/projects/bulk/", {"plan": plan}).content.decode()
+    page = bob.get(f"/projects/bulk/?do=limits&daily=100&{BOTH}").content.decode()
+    assert "Stays. To raise it, ask for a raise." in page
+    assert 'name="plan"' not in page
+    plan = shown_plan(bob.get(f"/projects/bulk/?do=limits&daily=40&{BOTH}").content.decode())
+    assert bob.post("/projects/bulk/", {"plan": plan}).status_code == 302
     assert bob.get(f"/projects/bulk/?do=move&to=claims&{BOTH}").status_code == 403
 
 
