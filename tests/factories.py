@@ -102,7 +102,7 @@ def usage(
     is_moved: bool = False,
     **fields: Any,
 ) -> None:
-    """Book one call as settled: in the inbox, or moved on to ledger and roll-ups."""
+    """Book one call as settled (or ``kind="estimate"``): in the inbox, or moved on to ledger and roll-ups."""
     at = moment or datetime.now(UTC)
     entry = inbox.Entry(
         **{
@@ -137,6 +137,7 @@ def usage(
             **fields,
         }
     )
-    stored = inbox.add_settlements([entry])
+    add = inbox.add_estimates if entry.kind == "estimate" else inbox.add_settlements
+    stored = add([entry])
     if is_moved:
         inbox.move(stored)

@@ -55,7 +55,7 @@ def find_call(request: HttpRequest) -> HttpResponse:
 @require(Right.CORRECT_USAGE)
 def correct(request: HttpRequest) -> HttpResponse:
     """Make a call come to what it really used; first the difference is shown, then it is booked."""
-    call, entry = _settled(request)
+    call, entry = _booked(request)
     shown = told(call)
     form = CorrectForm(posted(request), totals=call.totals)
     context: dict[str, Any] = {"form": form, "told": shown, "back": _back(shown)}
@@ -86,7 +86,7 @@ def correct(request: HttpRequest) -> HttpResponse:
 @require(Right.CORRECT_USAGE)
 def void(request: HttpRequest) -> HttpResponse:
     """Make a call come to nothing, after saying what that changes."""
-    call, entry = _settled(request)
+    call, entry = _booked(request)
     shown = told(call)
     form = VoidForm(posted(request), totals=call.totals)
     if form.is_valid():
@@ -112,12 +112,12 @@ def void(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _settled(request: HttpRequest) -> tuple[Call, Entry]:
-    """Return the call and the row that reports it; one that nobody has reported cannot be corrected yet."""
+def _booked(request: HttpRequest) -> tuple[Call, Entry]:
+    """Return the call and the row that reports it, or the estimate that stands for a report."""
     call = get_call(request, need=Right.CORRECT_USAGE)
-    if call.settled is None:
-        raise Http404("Nobody has reported this call.")
-    return call, call.settled
+    if call.corrigible is None:
+        raise Http404("Nothing is booked for this call.")
+    return call, call.corrigible
 
 
 def _back(shown: Told) -> str:

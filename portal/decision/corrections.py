@@ -31,7 +31,7 @@ class Used:
 
 
 def outcome(entry: Entry, used: Used | None, amount: int | None = None) -> Totals:
-    """Return what a settled call would come to: by what it used at the price it was booked at, or for an amount.
+    """Return what a call would come to: by what it used at the price it was booked at, or for an amount.
 
     ``amount`` (nano-units) replaces the one by price; without ``used`` the call comes to nothing, also as a call.
     Raise RuleBroken for numbers that cannot be.
@@ -80,11 +80,12 @@ def correct_usage(
     amount: int | None = None,
     seen: Mapping[str, Any] | None = None,
 ) -> None:
-    """Make a settled call come to what it really used, at the price it was booked at or for an amount.
+    """Make a call come to what it really used, at the price it was booked at or for an amount.
 
-    ``entry_id`` and ``moment`` name the settled row; ``seen`` is what the call came to when the person looked. Raise
-    RuleBroken when there is none, without a reason, or for numbers that cannot be; ChangedMeanwhile when it comes to
-    something else by now.
+    ``entry_id`` and ``moment`` name the row it is settled by, or the estimate that stands for a report: one that comes
+    after all takes estimate and corrections back. ``seen`` is what the call came to when the person looked. Raise
+    RuleBroken when there is no such row (any more), without a reason, or for numbers that cannot be; ChangedMeanwhile
+    when it comes to something else by now.
     """
     _correct(entry_id, moment, used, amount, reason, actor, seen)
 
@@ -98,7 +99,7 @@ def void_usage(
     actor: Actor,
     seen: Mapping[str, Any] | None = None,
 ) -> None:
-    """Make a settled call come to nothing, also as a call."""
+    """Make a call come to nothing, also as a call."""
     _correct(entry_id, moment, None, None, reason, actor, seen)
 
 
@@ -115,7 +116,9 @@ def _correct(
         raise RuleBroken("Say why it is corrected.", field="reason")
     found = inbox.lock_call(entry_id, moment)
     if found is None:
-        raise RuleBroken("There is no such usage.")
+        raise RuleBroken(
+            "There is no such usage, or the gateway has reported the call meanwhile: look again."
+        )
     entry, before = found
     names = [field.name for field in fields(Totals)]
     refuse_if_changed(seen, {name: getattr(before, name) for name in names})

@@ -59,6 +59,11 @@ class Call:
         return next((row.entry for row in self.rows if row.entry.kind == "settle"), None)
 
     @property
+    def corrigible(self) -> Entry | None:
+        """The row that a correction names: the report, or the estimate as long as nobody has reported the call."""
+        return self.settled or next((row.entry for row in self.rows if row.entry.kind == "estimate"), None)
+
+    @property
     def entry(self) -> Entry:
         """The row that says most about it."""
         return self.settled or self.rows[0].entry

@@ -47,20 +47,22 @@ class Entry:
     occurred: datetime
     arrived: datetime
 
-    def reversed(self, new_id: UUID, arrived: datetime) -> "Entry":
-        """Return the row that takes this one back and names it."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in (
-            "calls",
-            "input_tokens",
-            "cached_input_tokens",
-            "cache_write_tokens",
-            "output_tokens",
-            "reasoning_tokens",
-            "spend",
-        ):
-            values[name] = -values[name]
-        return Entry(**{**values, "id": new_id, "kind": "reversal", "refers_to": self.id, "arrived": arrived})
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What one call comes to, its corrections included."""
+
+    calls: int
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    spend: int
+
+    def __neg__(self) -> "Totals":
+        """Return what takes all of it back."""
+        return Totals(*(-getattr(self, field.name) for field in fields(self)))
 
 
 COLUMNS = tuple(field.name for field in fields(Entry))
@@ -116,8 +118,8 @@ def _key_arrays(entries: Sequence[Entry]) -> list[list[object]]:
 def add_settlements(entries: Sequence[Entry]) -> list[Stored]:
     """Commit what calls really used, each (gateway, request id) once; return the rows that were new.
 
-    An estimate that was booked for one is reversed in the same transaction. The caller must leave the transaction
-    before it acknowledges. Keys are locked in order, so that racing batches do not deadlock.
+    An estimate that was booked for one is reversed in the same transaction, its corrections with it. The caller must
+    leave the transaction before it acknowledges. Keys are locked in order, so that racing batches do not deadlock.
     """
     ordered = sorted({(entry.gateway, entry.request_id): entry for entry in entries}.values(), key=_key)
     fresh: list[Entry] = []
@@ -138,7 +140,7 @@ def add_settlements(entries: Sequence[Entry]) -> list[Stored]:
                     if entry_id != entry.id:
                         estimated.append((entry, entry_id, moment))
     reversals = [
-        found.reversed(uuid7(), entry.arrived)
+        _further(found, "reversal", -_comes_to(found)[1], entry.arrived)
         for entry, entry_id, moment in estimated
         if (found := _find(entry_id, moment)) is not None
     ]
@@ -160,49 +162,54 @@ def add_estimates(entries: Sequence[Entry]) -> list[Stored]:
     return _insert([entry for entry in ordered if entry.id in written])
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What one call comes to, its corrections included."""
-
-    calls: int
-    input_tokens: int
-    cached_input_tokens: int
-    cache_write_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    spend: int
-
-
 def lock_call(entry_id: UUID, moment: datetime) -> tuple[Entry, Totals] | None:
-    """Return a settled row and what its call comes to; both stay so until the transaction ends."""
+    """Return the row a call counts by, settled or estimated, and what it comes to, until the transaction ends.
+
+    None when there is no such row, or it is an estimate that was reversed: the call was reported meanwhile.
+    """
     entry = _find(entry_id, moment)
-    if entry is None or entry.kind != "settle":
+    if entry is None or entry.kind not in ("settle", "estimate"):
         return None
-    names = [field.name for field in fields(Totals)]
-    of_call = "moment = %(moment)s AND (id = %(id)s OR (refers_to = %(id)s AND kind = 'correction'))"
-    rows = " UNION ALL ".join(
-        f"SELECT {_LIST} FROM {table} WHERE {of_call}"  # noqa: S608  fixed names
-        for table in ("ledger", "usage_inbox")
-    )
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT 1 FROM usage_key WHERE gateway = %s AND request_id = %s FOR UPDATE",
             [entry.gateway, entry.request_id],
         )
-        cursor.execute(
-            f"SELECT {', '.join(f'sum({name})' for name in names)} FROM ({rows}) AS of_call",  # noqa: S608  fixed names
-            {"id": entry_id, "moment": moment},
-        )
-        return entry, Totals(*map(int, cursor.fetchone()))
+    is_reversed, totals = _comes_to(entry)
+    return None if is_reversed else (entry, totals)
+
+
+_TOTALS = [field.name for field in fields(Totals)]
+_OF_CALL = " UNION ALL ".join(
+    f"SELECT {', '.join(COLUMNS)} FROM {table} WHERE moment = %(moment)s AND (id = %(id)s OR refers_to = %(id)s)"  # noqa: S608
+    for table in ("ledger", "usage_inbox")
+)
+_COMES_TO = (
+    f"SELECT bool_or(kind = 'reversal'), {', '.join(f'sum({name})' for name in _TOTALS)}"  # noqa: S608  fixed names
+    f" FROM ({_OF_CALL}) AS of_call"
+)
+
+
+def _comes_to(entry: Entry) -> tuple[bool, Totals]:
+    """Tell whether a row was reversed, and return what it comes to with the rows that name it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_COMES_TO, {"id": entry.id, "moment": entry.moment})
+        is_reversed, *sums = cursor.fetchone()
+    return is_reversed, Totals(*map(int, sums))
 
 
 def add_correction(entry: Entry, difference: Totals, *, arrived: datetime) -> Stored:
-    """Commit a further row that changes what a settled call comes to, and names the row it corrects."""
-    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
-    changed = {field.name: getattr(difference, field.name) for field in fields(difference)}
-    named = {"id": uuid7(), "kind": "correction", "refers_to": entry.id, "arrived": arrived}
-    (stored,) = _insert([Entry(**{**values, **changed, **named})])
+    """Commit a further row that changes what a call comes to, and names the row it corrects."""
+    (stored,) = _insert([_further(entry, "correction", difference, arrived)])
     return stored
+
+
+def _further(entry: Entry, kind: str, difference: Totals, arrived: datetime) -> Entry:
+    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    changed = {name: getattr(difference, name) for name in _TOTALS}
+    return Entry(
+        **{**values, **changed, "id": uuid7(), "kind": kind, "refers_to": entry.id, "arrived": arrived}
+    )
 
 
 def known(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:

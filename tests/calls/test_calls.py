@@ -12,9 +12,11 @@ from django.db import connection
 from django.test import Client
 
 from audit.models import AuditEntry
+from portal.decision.corrections import Used, correct_usage
 from portal.decision.reservation import Reservation, encode, request_hash
 from portal.gateway.models import Gateway
 from portal.gateway.services import register_gateway
+from portal.lib.errors import RuleBroken
 from portal.spend import inbox
 from portal.spend.models import Price
 from tests import factories
@@ -47,6 +49,18 @@ def call(cast: Cast) -> Cast:
     named: dict[str, Any] = {"gateway": GATEWAY, "request_id": "req/1", "price_id": price}
     factories.usage(cast.triage, "0.0011", person=cast.carol, **named)
     return cast
+
+
+def guess(cast: Cast, *, is_moved: bool) -> datetime:
+    """Book an estimate of three dollars for a call that nobody has reported, and return its moment."""
+    factories.priced(each="1")
+    moment = datetime.now(UTC)
+    named: dict[str, Any] = {"gateway": GATEWAY, "request_id": "req/1", "kind": "estimate", "moment": moment}
+    gateway, _ = register_gateway(name="edge", actor=factories.ACTOR)
+    Gateway.objects.filter(pk=gateway.pk).update(key_id=GATEWAY)
+    price = Price.objects.get().pk
+    factories.usage(cast.triage, "3", person=cast.carol, price_id=price, is_moved=is_moved, **named)
+    return moment
 
 
 def found(browser: Client, text: str = "req/1") -> Any:
@@ -177,6 +191,51 @@ def test_what_cannot_be_is_refused_and_kept(
     assert answer.status_code == 422
     assert says in answer.content.decode()
     assert len(booked()) == 1
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_an_estimate_is_corrected_and_voided_like_a_report(
+    cast: Cast, browse: Browse, is_moved: bool
+) -> None:
+    guess(cast, is_moved=is_moved)
+    alice = browse(cast.alice)
+    assert "It is estimated at $3.000000000" in alice.get(PAGE, {"q": "req/1"}).content.decode()
+    shown = alice.post(CORRECT, entered(alice.get(CORRECT), **NUMBERS))
+    assert "should the gateway report the call after all" in shown.content.decode()
+    assert alice.post(CORRECT, entered(shown, **NUMBERS)).status_code == 302
+    [told] = found(alice)
+    assert (told.call.totals.calls, told.call.totals.spend) == (1, 2_100_000)
+    assert alice.post(VOID, entered(alice.get(VOID), reason="never sent")).status_code == 302
+    [told] = found(alice)
+    assert (told.call.totals.calls, told.call.totals.spend) == (0, 0)
+    assert AuditEntry.objects.filter(action="usage.corrected").count() == 2
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_report_after_all_takes_the_place_of_estimate_and_corrections(
+    cast: Cast, browse: Browse, is_moved: bool
+) -> None:
+    moment = guess(cast, is_moved=is_moved)
+    alice = browse(cast.alice)
+    late = alice.get(CORRECT)
+    shown = alice.post(CORRECT, entered(late, **NUMBERS))
+    assert alice.post(CORRECT, entered(shown, **NUMBERS)).status_code == 302
+    named: dict[str, Any] = {"gateway": GATEWAY, "request_id": "req/1", "moment": moment, "is_late": True}
+    factories.usage(cast.triage, "0.7", price_id=Price.objects.get().pk, **named)
+    [told] = found(alice)
+    assert (told.call.totals.calls, told.call.totals.spend) == (1, 700_000_000)
+    assert {row.entry.kind for row in told.call.rows} == {"estimate", "correction", "reversal", "settle"}
+    # From then on the report is what is corrected, and the form that was open on the estimate says so.
+    shown = alice.post(CORRECT, entered(late, **NUMBERS))
+    assert alice.post(CORRECT, entered(shown, **NUMBERS)).status_code == 422
+    estimate = told.call.rows[0].entry
+    with pytest.raises(RuleBroken, match="reported the call meanwhile"):
+        correct_usage(
+            entry_id=estimate.id, moment=moment, used=Used(1, 1), reason="too late", actor=factories.ACTOR
+        )
+    assert alice.post(VOID, entered(alice.get(VOID), reason="a test of theirs")).status_code == 302
+    [told] = found(alice)
+    assert (told.call.totals.calls, told.call.totals.spend) == (0, 0)
 
 
 def test_nobody_else_corrects(call: Cast, browse: Browse) -> None:

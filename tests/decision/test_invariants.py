@@ -130,7 +130,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(held=calls, used=st.none() | st.tuples(TOKENS, TOKENS))
     def correct(self, held: Held, used: tuple[int, int] | None) -> None:
-        if held.state != "refused" and held.is_booked == "settle":
+        if held.state != "refused" and held.is_booked:
             self.world.correct(held, used)
 
     @rule(number=WHO, model=MODELS, used=st.tuples(TOKENS, TOKENS), hours=st.integers(0, 60))

@@ -217,7 +217,8 @@ class World:
         )
         if report.accepted:
             if held.is_booked == "estimate":
-                self.rows.append(Booked(held, -held.spend, -1, -held.tokens))
+                spend, calls, tokens = self.comes_to(held)
+                self.rows.append(Booked(held, -spend, -calls, -tokens))
             self.book(held, input_tokens, output_tokens)
         return report
 
@@ -229,11 +230,10 @@ class World:
         self.rows.append(Booked(held, spend, 1, input_tokens + output_tokens))
 
     def correct(self, held: Held, used: tuple[int, int] | None) -> None:
-        """Make a settled call come to what was used, or to nothing."""
-        entry_id, moment = settled_row(held.request_id)
+        """Make a call that is settled or estimated come to what was used, or to nothing."""
+        entry_id, moment = booked_row(held.request_id, held.is_booked)
         named: dict[str, Any] = {"entry_id": entry_id, "moment": moment, "reason": "a test", "actor": ACTOR}
-        of_call = [row for row in self.rows if row.held is held]
-        now = [sum(values) for values in zip(*((r.spend, r.calls, r.tokens) for r in of_call), strict=True)]
+        now = self.comes_to(held)
         if used is None:
             corrections.void_usage(**named)
             then = [0, 0, 0]
@@ -241,6 +241,11 @@ class World:
             corrections.correct_usage(used=corrections.Used(*used), **named)
             then = [cost(held.price, *used), 1, sum(used)]
         self.rows.append(Booked(held, *(after - before for after, before in zip(then, now, strict=True))))
+
+    def comes_to(self, held: Held) -> list[int]:
+        """Return spend, calls and tokens of one call, all its rows together."""
+        of_call = [(row.spend, row.calls, row.tokens) for row in self.rows if row.held is held]
+        return [sum(values) for values in zip(*of_call, strict=True)]
 
     # What should be
 
@@ -321,13 +326,13 @@ class World:
         assert check.reconcile() == {"counters": [], "reserved": [], "roll_ups": []}
 
 
-def settled_row(request_id: str) -> tuple[Any, datetime]:
-    """Return id and moment of the row a call was settled with."""
+def booked_row(request_id: str, kind: str) -> tuple[Any, datetime]:
+    """Return id and moment of the row a call was settled or estimated with."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id, moment FROM ledger WHERE request_id = %(id)s AND kind = 'settle'"
-            " UNION ALL SELECT id, moment FROM usage_inbox WHERE request_id = %(id)s AND kind = 'settle'",
-            {"id": request_id},
+            "SELECT id, moment FROM ledger WHERE request_id = %(id)s AND kind = %(kind)s"
+            " UNION ALL SELECT id, moment FROM usage_inbox WHERE request_id = %(id)s AND kind = %(kind)s",
+            {"id": request_id, "kind": kind},
         )
         ((entry_id, moment),) = cursor.fetchall()
         return entry_id, moment

@@ -36,12 +36,12 @@ class Command(PortalCommand):
         if "\x00" in request_id + gateway:
             raise UsageError("An id has no such characters.")
         calls = [call for key in keys_of(request_id, [gateway]) if (call := call_of(key)) is not None]
-        settled = calls[0].settled if calls else None
-        if settled is None:
-            raise RuleBroken("There is no such call, or nobody has reported it.", field="request_id")
+        booked = calls[0].corrigible if calls else None
+        if booked is None:
+            raise RuleBroken("There is no such call, or nothing is booked for it.", field="request_id")
         named = {
-            "entry_id": settled.id,
-            "moment": settled.moment,
+            "entry_id": booked.id,
+            "moment": booked.moment,
             "reason": options["reason"],
             "actor": self.actor,
         }
