@@ -87,6 +87,6 @@ def _refuse_unless_open_to_rotation(key: ApiKey, now: datetime) -> None:
         raise RuleBroken("This key has expired. Create another one.")
     if key.rotating_until is not None:
         raise RuleBroken(
-            f"{key.name} is being rotated: two secrets work until {key.rotating_until:%d %b %Y, %H:%M} UTC."
+            f"{key.name} is being rotated: two secrets work until {key.rotating_until:%-d %b %Y, %H:%M} UTC."
             " End that overlap first."
         )

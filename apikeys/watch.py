@@ -99,7 +99,7 @@ def _expiry(key: ApiKey, people: list[int], now: datetime, reminders: Sequence[i
     return Draft(
         Kind.EXPIRY,
         f"API key {key.name} expires {days_left(key.expires, now)}",
-        f"The key of {key.project.name} that ends in {key.last_four} expires on {key.expires:%d %B %Y, %H:%M} UTC."
+        f"The key of {key.project.name} that ends in {key.last_four} expires on {key.expires:%-d %B %Y, %H:%M} UTC."
         " From then on every request with it is refused. Rotate it and renew it with that, or create another.",
         reverse("apikeys:detail", args=[key.key_id]),
         f"expiry {key.key_id} {key.expires:%Y%m%d%H%M} {due}",
@@ -115,7 +115,7 @@ def _unused(key: ApiKey, people: list[int], suspend_days: int) -> Draft:
     return Draft(
         Kind.UNUSED,
         f"API key {key.name} is not used",
-        f"The key of {key.project.name} that ends in {key.last_four} has not been used since {since:%d %B %Y}."
+        f"The key of {key.project.name} that ends in {key.last_four} has not been used since {since:%-d %B %Y}."
         f" After {suspend_days} days it is suspended. Revoke it if nothing needs it any more.",
         reverse("apikeys:detail", args=[key.key_id]),
         f"unused {key.key_id} {since:%Y%m%d}",

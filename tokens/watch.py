@@ -77,7 +77,7 @@ def _expiry(token: UserToken, now: datetime, reminders: Sequence[int]) -> Draft 
         Kind.EXPIRY,
         Severity.WARN,
         f"Your token for {token.project.name} expires {days_left(token.expires, now)}",
-        f"{token.name}, which ends in {token.last_four}, expires on {token.expires:%d %B %Y, %H:%M} UTC. From then"
+        f"{token.name}, which ends in {token.last_four}, expires on {token.expires:%-d %B %Y, %H:%M} UTC. From then"
         " on every request with it is refused. Have another one issued before.",
         f"expiry {token.key_id} {due}",
     )
@@ -90,7 +90,7 @@ def _unused(token: UserToken, suspend_days: int) -> Draft:
         Kind.UNUSED,
         Severity.INFO,
         f"Your token for {token.project.name} is not used",
-        f"{token.name}, which ends in {token.last_four}, has not been used since {since:%d %B %Y}. After"
+        f"{token.name}, which ends in {token.last_four}, has not been used since {since:%-d %B %Y}. After"
         f" {suspend_days} days it is suspended. Revoke it if you do not need it any more.",
         f"unused {token.key_id} {since:%Y%m%d}",
     )
