@@ -12,9 +12,11 @@ from portal.accounts.models import Person
 from portal.decision import reservation
 from portal.decision.reservation import Reservation, request_hash
 from portal.gateway.models import Gateway
+from portal.organization.selectors import current as current_organization
 from portal.spend import calls
 from portal.spend.calls import Call, Key
 from portal.spend.models import Price
+from portal.spend.price_book import Amounts, amounts_of
 from projects.models import Project
 from tokens.models import UserToken
 
@@ -32,6 +34,7 @@ class Told:
     person: Person | None
     credential: UserToken | ApiKey | None
     price: Price | None
+    amounts: Amounts | None
 
     @property
     def query(self) -> str:
@@ -77,6 +80,7 @@ def told(call: Call) -> Told:
     """Return the call with what it names."""
     entry = call.entry
     token: UserToken | ApiKey | None = UserToken.objects.filter(key_id=entry.credential).first()
+    price = Price.objects.filter(pk=entry.price_id or 0).first()
     return Told(
         call,
         Gateway.objects.filter(key_id=entry.gateway).first(),
@@ -84,5 +88,6 @@ def told(call: Call) -> Told:
         Group.objects.filter(pk=entry.group_id or 0).first(),
         Person.objects.filter(pk=entry.person or 0).first(),
         token or ApiKey.objects.filter(key_id=entry.credential).first(),
-        Price.objects.filter(pk=entry.price_id or 0).first(),
+        price,
+        amounts_of(price, current_organization().currency) if price else None,
     )

@@ -16,7 +16,6 @@ from portal.approvals.models import Request
 from portal.approvals.prices import needs_second_person, set_or_ask
 from portal.decision import imports
 from portal.lib.errors import RuleBroken
-from portal.lib.money import currency_sign
 from portal.organization.models import Organization
 from portal.organization.pages import tabs
 from portal.organization.selectors import current as current_organization
@@ -112,7 +111,6 @@ def new_price(request: HttpRequest) -> HttpResponse:
             return saved(request, to=_history_of(model), toast=f"Price of {model} set")
     context = {
         "form": form,
-        "symbol": currency_sign(organization.currency),
         "before": price_book.price_in_force(model),
         "back": _history_of(model) if Price.objects.filter(model=model).exists() else reverse("spend:prices"),
     }

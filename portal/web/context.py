@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
+from portal.lib.money import currency_sign
 from portal.web.views import PREFERENCES
 
 
@@ -89,14 +90,16 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
 _UNDER = {
     "gateway:refusal": "gateway:refusals",
     "gateway:explain": "gateway:refusals",
+    "accounts:account": "",
     **dict.fromkeys(["calls:find", "calls:correct", "calls:void"], "gateway:refusals"),
     **dict.fromkeys(
         [
             *(f"roles:{name}" for name in ("table", "policy", "review", "start", "confirm")),
-            *(f"gateway:{name}" for name in ("list", "register", "rotate", "revoke")),
+            *(f"gateway:{name}" for name in ("list", "register", "rotate", "suspend", "resume", "revoke")),
             *(f"notifications:{name}" for name in ("settings", "deliveries", "delivery")),
             *(f"notifications:{name}_webhook" for name in ("add", "change", "test", "rotate", "remove")),
             "notifications:add_recipient",
+            "notifications:remove_recipient",
             *(f"spend:{name}" for name in ("prices", "history", "new_price", "import")),
         ],
         "organization:settings",
@@ -119,6 +122,11 @@ class Shell:
     def currency(self) -> str:
         """The ISO code of the currency of all amounts."""
         return str(self.organization.currency)
+
+    @property
+    def sign(self) -> str:
+        """What stands before an amount: ``$``, ``CHF``."""
+        return currency_sign(self.currency)
 
     @property
     def time_zone(self) -> str:
