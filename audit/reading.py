@@ -276,6 +276,9 @@ def in_words(field: str, value: Any, entry: AuditEntry, reader: Reader) -> str:
     text = str(value)
     if field.startswith("spend"):
         return _money(text, reader)
+    if field.partition(" ")[0] in _ALLOWED:
+        number, _, rest = text.partition(" ")
+        return f"{int(number):,} {rest}".strip() if number.isdecimal() else text
     if field in _PRICES and entry.target_type == "price":
         return f"{currency_sign(reader.currency)}{text.rstrip('0').rstrip('.') if '.' in text else text}"
     moment = _moment(text)

@@ -196,16 +196,23 @@ def activity_of(project: Project) -> QuerySet[AuditEntry]:
 
 def changes_in(entry: AuditEntry, zone: str) -> list[tuple[str, str, str]]:
     """Return each change of an entry as people read it: field, before, after."""
-    return [
-        (name.replace("_", " "), _words(pair[0], zone), _words(pair[1], zone))
-        for name, pair in entry.changes.items()
-        if isinstance(pair, list) and len(pair) == 2
-    ]
+    changes = (
+        (name, pair) for name, pair in entry.changes.items() if isinstance(pair, list) and len(pair) == 2
+    )
+    return [(name.replace("_", " "), *_pair_in_words(pair, zone)) for name, pair in changes]
+
+
+def _pair_in_words(pair: list[Any], zone: str) -> tuple[str, str]:
+    if any(isinstance(each, dict) and each.get("redacted") for each in pair):
+        return "–", "another"
+    return _words(pair[0], zone), _words(pair[1], zone)
 
 
 def _words(value: Any, zone: str) -> str:
     if value in (None, "", []):
         return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(str(each) for each in value)
     if isinstance(value, str) and value[:4].isdigit() and (moment := _moment(value)):

@@ -231,4 +231,4 @@ class AccessReview(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Access review of {self.started:%d %b %Y}"
+        return f"Access review of {self.started:%-d %b %Y}"

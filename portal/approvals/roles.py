@@ -78,7 +78,7 @@ class RoleOfAPerson:
         """Return roles, or the day on which the role ends."""
         if isinstance(value, list):
             return ", ".join(_role(each) for each in value) or "no role"
-        return f"{datetime.fromisoformat(value):%d %b %Y}" if value else ""
+        return f"{datetime.fromisoformat(value):%-d %b %Y}" if value else ""
 
 
 KIND = RoleOfAPerson()

@@ -227,7 +227,7 @@ def tell_of_ending_certificates() -> int:
         notify(
             Kind.OPERATIONS,
             title=f"The certificate for {each.use} {'has ended' if is_over else 'ends soon'}",
-            text=f"It ends on {each.ends:%d %B %Y}. Without it nobody can sign in, or the directory cannot be read: "
+            text=f"It ends on {each.ends:%-d %B %Y}. Without it nobody can sign in, or the directory cannot be read: "
             "register another one in Entra ID and set it here.",
             link=reverse("accounts:people"),
             people=administrators(),

@@ -10,6 +10,7 @@ from apikeys.services import label_of as key_label
 from apikeys.services import suspend_api_key
 from audit.actors import Actor
 from groups.models import Group
+from portal.accounts.actors import person_label
 from portal.accounts.models import Person
 from portal.accounts.policy import Role
 from portal.accounts.services import grant_access
@@ -101,7 +102,7 @@ def ask(known: Mapping[str, Person], made: Mapping[str, Project]) -> None:
             limit=limit,
             amount=to_nano(2_000),
             requester=owner,
-            actor=Actor("person", str(owner.pk), owner.name),
+            actor=Actor("user", str(owner.pk), person_label(owner)),
             reason="The autumn campaign starts a week early.",
         )
 
