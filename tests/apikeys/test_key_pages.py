@@ -52,6 +52,7 @@ def test_the_new_secret_is_in_the_answer_to_the_rotation_alone(cast: Cast, brows
     assert before in page
     assert now in page
     assert "End overlap now" in page
+    assert "secret: another<" in browse(cast.alice).get(f"/keys/{key.key_id}/").content.decode()
 
 
 def test_a_second_rotation_says_to_end_the_first(cast: Cast, browse: Browse) -> None:

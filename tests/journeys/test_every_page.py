@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 OPTIONS = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]}
+WIDER = "found => found.some(one => one.scrollWidth > one.clientWidth + 1)"
 # Files to take away and the end of the session.
 NOT_PAGES = ("export", "signout")
 # Reached otherwise than by a link.
@@ -95,6 +96,8 @@ def problems(page: Page) -> list[str]:
             ]
         if width == 390 and page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             found.append(f"{page.url} scrolls sideways on a phone")
+        if width == 1440 and page.locator(".card > .region > .scroll, .card > .scroll").evaluate_all(WIDER):
+            found.append(f"{page.url} has a table that scrolls sideways on a desk")
     page.set_viewport_size({"width": 1440, "height": 900})
     return found
 
