@@ -12,7 +12,18 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from portal.decision import configuration, decide, decider, reservation, usage
 from portal.decision.decide import Allowed, Refused
-from portal.gateway import admission, again, bodies, clock, documents, ext_authz, health, known, openapi
+from portal.gateway import (
+    admission,
+    again,
+    bodies,
+    clock,
+    deadline,
+    documents,
+    ext_authz,
+    health,
+    known,
+    openapi,
+)
 from portal.lib import problems
 from portal.lib.errors import Unavailable
 from portal.lib.windows import rfc3339
@@ -105,6 +116,8 @@ def _body(environ: dict[str, Any]) -> dict[str, Any]:
 
 
 def _authorize(environ: dict[str, Any]) -> _Answer:
+    if deadline.KEY in environ and deadline.has_passed(environ[deadline.KEY]):
+        raise _Problem("unavailable", detail="The deadline of the call has passed: nothing was decided.")
     try:
         try:
             call = bodies.read_call(_body(environ))

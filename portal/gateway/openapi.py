@@ -1,10 +1,11 @@
 """The OpenAPI document of the Gateway API, made from what the code checks by and the problems it answers with."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from portal.gateway.deadline import HEADER
 from portal.gateway.schemas import SCHEMAS, ref
 from portal.lib.problems import CONTENT_TYPE, PROBLEMS, problem
 
@@ -84,13 +85,20 @@ def _answer(name: str, example: Any, description: str) -> dict[str, Any]:
 
 
 def _post(
-    operation: str, summary: str, request: str, example: Any, good: dict[str, Any], codes: Iterable[str]
+    operation: str,
+    summary: str,
+    request: str,
+    example: Any,
+    good: dict[str, Any],
+    codes: Iterable[str],
+    parameters: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     body = {"required": True, "content": {_JSON: {"schema": ref(request), "example": example}}}
     return {
         "post": {
             "operationId": operation,
             "summary": summary,
+            "parameters": list(parameters),
             "requestBody": body,
             "responses": good | _problems(codes),
         }
@@ -135,13 +143,23 @@ def _paths() -> dict[str, Any]:
         "schema": {"type": "string"},
         "description": "The user token or API key whose holder asks.",
     }
+    deadline = {
+        "name": HEADER,
+        "in": "header",
+        "schema": ref("Instant"),
+        "description": (
+            "Until when the answer is of use. A call that comes to its turn later, by the portal's clock, is dropped"
+            " before anything is decided or reserved, with 503; one that is over by more than 30 s tells of a wrong"
+            " clock and counts as not sent."
+        ),
+    }
     reservation = {"reservation_id": _RESERVATION}
     ok = _answer("Health", {"status": "ok"}, "Ready; degraded when Valkey is away")
     return {
         "/gateway/v1/authorize": _post(
             "authorize", "May this call go ahead?", "AuthorizeRequest", call,
             {"200": _answer("Allowed", allowed, "It may, and so much is reserved")},
-            (*_WITH_BODY, *_REFUSED, "request_id_reused"),
+            (*_WITH_BODY, *_REFUSED, "request_id_reused"), [deadline],
         ),
         "/gateway/v1/usage": _post(
             "usage", "What the calls used", "UsageRequest", {"events": [event]},

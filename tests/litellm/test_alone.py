@@ -110,6 +110,15 @@ _FORBIDDEN: list[tuple[dict[str, Any], str, bool]] = [
     ({"input": "Hello", "background": True}, "aresponses", True),
     ({}, "acreate_batch", True),
 ]
+# The policy, seconds since the portal admitted the credential, models called while it is away, which calls go on.
+PASSING: list[tuple[str, int | None, list[str], list[bool]]] = [
+    ("closed", 0, ["small"], [False]),
+    ("open", 0, ["small"] * 4, [True, True, False, False]),
+    ("open", 0, ["other"], [False]),
+    ("open", 3590, ["small"], [True]),
+    ("open", 3600, ["small"], [False]),
+    ("open", None, ["small"], [False]),
+]
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +138,7 @@ def results(litellm_environment: None, tmp_path_factory: pytest.TempPathFactory)
         ],
         "typo": [("parse_token", [token[:20] + ("a" if token[20] != "a" else "b") + token[21:]])],
         "money": [("money", [value]) for value in (0.0000123456789, 1, 0, None, "x", -1, float("inf"))],
+        "passing": [("passing", [mode, age, models]) for mode, age, models, _ in PASSING],
         "ids_of_calls": [("uuid7", [])] * 3,
     }
     copy = tmp_path_factory.mktemp("alone") / "llm_portal.py"
@@ -186,6 +196,10 @@ def test_a_credential_is_told_by_its_form_and_checksum(results: dict[str, list[A
 
 def test_money_has_nine_digits_at_most(results: dict[str, list[Any]]) -> None:
     assert results["money"] == ["0.000012346", "1.000000000", "0.000000000", None, None, None, None]
+
+
+def test_nothing_is_admitted_from_memory_beyond_the_failure_policy(results: dict[str, list[Any]]) -> None:
+    assert results["passing"] == [expected for *_, expected in PASSING]
 
 
 def test_request_ids_sort_by_time(results: dict[str, list[Any]]) -> None:
