@@ -8,13 +8,12 @@ from typing import Any
 
 from audit.actors import Actor
 from groups.models import Group
-from portal.accounts import graph
-from portal.accounts.graph import DirectoryUnavailable
 from portal.accounts.models import Person
 from portal.accounts.people import person_by_address
 from portal.lib.csv_table import Draft, Shape, amount_of, lines_of, parts_of
 from portal.lib.errors import RuleBroken
 from portal.lib.names import checked_code, checked_name, checked_tags, suggested_code
+from projects.addresses import Addresses
 from projects.allowed import known_models, unknown_in
 from projects.commands import person_known
 from projects.models import Project
@@ -46,7 +45,6 @@ EXAMPLE = (
     "",
     "Finds the clauses that matter",
 )
-MOST_LOOKUPS = 100
 SHAPE = Shape(COLUMNS, needed=("name",), most_lines=500, most_bytes=500_000)
 _MOST_TEXT = {"cost_centre": 60, "description": 2000}
 
@@ -70,8 +68,7 @@ class _Reader:
     def __init__(self, groups: Mapping[str, Group], needs_group: bool) -> None:
         self.groups, self.needs_group = groups, needs_group
         self.models = known_models()
-        self.lookups = 0
-        self.people: dict[str, str] = {}
+        self.addresses = Addresses()
         self.codes: dict[str, int] = {}
 
     def take(self, draft: Draft[dict[str, Any]], line: int, cells: Mapping[str, str]) -> None:
@@ -92,8 +89,10 @@ class _Reader:
         for column in ("owners", "members"):
             row[column] = []
             for email in parts_of(cells.get(column, "")):
-                if message := self._person(email):
-                    draft.note(line, column, email, message)
+                try:
+                    self.addresses.look_up(email)
+                except RuleBroken as broken:
+                    draft.note(line, column, email, broken.message)
                 row[column].append(email)
         check("tags", lambda value: checked_tags(parts_of(value)))
         check("daily_limit", _amount)
@@ -130,26 +129,6 @@ class _Reader:
         if unknown := unknown_in(names, self.models):
             raise RuleBroken(f"The price book has no {unknown[0][:60]}.")
         return names
-
-    def _person(self, email: str) -> str:
-        """Return what is wrong with an address, or an empty text."""
-        if email.lower() not in self.people:
-            self.people[email.lower()] = self._looked_up(email)
-        return self.people[email.lower()]
-
-    def _looked_up(self, email: str) -> str:
-        try:
-            if person := person_known(email):
-                return "" if person.is_active else "This person is disabled."
-            self.lookups += 1
-            if self.lookups > MOST_LOOKUPS:
-                return f"More than {MOST_LOOKUPS} people are new here. Use several files."
-            graph.person_by_mail(email)
-        except RuleBroken as broken:
-            return broken.message
-        except DirectoryUnavailable:
-            return "The portal does not know this address, and Entra ID does not answer now."
-        return ""
 
 
 def _amount(text: str) -> str | None:

@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from projects.views import bulk, credentials, detail, importing, limits, listing, members, state
+from projects.views import (
+    bulk,
+    credentials,
+    detail,
+    importing,
+    importing_members,
+    limits,
+    listing,
+    members,
+    state,
+)
 
 app_name = "projects"
 urlpatterns = [
@@ -19,6 +29,9 @@ urlpatterns = [
     path("<slug:code>/keys/", credentials.keys, name="keys"),
     path("<slug:code>/members/", members.members, name="members"),
     path("<slug:code>/members/export/", members.export, name="export_members"),
+    path("<slug:code>/members/import/", importing_members.upload, name="import_members"),
+    path("<slug:code>/members/import/template/", importing_members.template, name="export_members_template"),
+    path("<slug:code>/members/import/add/", importing_members.add, name="import_members_add"),
     path("<slug:code>/members/add/", members.add, name="add_member"),
     path("<slug:code>/members/<int:pk>/remove/", members.remove, name="remove_member"),
     path("<slug:code>/members/<int:pk>/role/<slug:role>/", members.change_role, name="change_role"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core import signing
+from django.core.signing import BadSignature
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -12,16 +12,15 @@ from groups.access import groups_with
 from portal.accounts.access import can, person_of, refuse_unless, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
-from portal.lib.errors import RuleBroken, Unavailable
+from portal.lib.errors import RuleBroken
 from portal.organization.selectors import current as current_organization
 from portal.web.csv import csv_response
 from portal.web.forms import CsvForm, posted
 from portal.web.htmx import render_page_or_region, saved
 from projects.importing import COLUMNS, EXAMPLE, SHAPE, create_row, read
+from projects.work import Work
 
-_SALT, _HOUR = "projects.import", 3600
-STEP = 25
-"""So many projects are created by one request, so that a long file shows how far it has come."""
+_SALT = "projects.import"
 _DRAWN = 200
 
 
@@ -44,7 +43,7 @@ def upload(request: HttpRequest) -> HttpResponse:
                 "draft": draft,
                 "problems": draft.problems[:_DRAWN],
                 "rows": draft.rows[:_DRAWN],
-                "work": "" if draft.problems else _signed(person.pk, draft.rows, len(draft.rows), []),
+                "work": Work(person.pk, [] if draft.problems else draft.rows).signed(_SALT),
             }
     is_wrong = bool(form.errors) or ("draft" in context and bool(context["problems"]))
     return render(request, "projects/import.html", context, status=422 if is_wrong else 200)
@@ -63,37 +62,31 @@ def create(request: HttpRequest) -> HttpResponse:
     """Create the next few projects of a file that was shown, and say how far it has come."""
     person, actor = person_of(request), actor_of(request)
     try:
-        work: dict[str, Any] = signing.loads(request.POST.get("work", ""), salt=_SALT, max_age=_HOUR)
-    except signing.BadSignature:
+        work = Work.opened(request.POST.get("work", ""), _SALT)
+    except BadSignature:
         return HttpResponseBadRequest("This preview is too old. Choose the file again.")
-    refuse_unless(work["by"] == person.pk, request, Right.CREATE_PROJECT)
+    refuse_unless(work.by == person.pk, request, Right.CREATE_PROJECT)
     groups = list(groups_with(person, Right.CREATE_PROJECT))
-    rows, failures = work["rows"], [tuple(failure) for failure in work["failures"]]
-    for row in rows[:STEP]:
-        try:
-            if not row["group"]:
-                everywhere = can(person, Right.CREATE_PROJECT, everywhere=True)
-                refuse_unless(everywhere, request, Right.CREATE_PROJECT)
-            create_row(row, groups=groups, actor=actor)
-        except (RuleBroken, Unavailable) as error:
-            failures.append((row["line"], row["name"], str(error)))
-    rest, total = rows[STEP:], work["total"]
-    done = total - len(rest) - len(failures)
-    words = f"{done:,} project{'' if done == 1 else 's'} created"
-    if not rest and not failures:
-        return saved(request, to=reverse("projects:list"), toast=words)
-    context = {
-        "words": words,
-        "failures": failures,
-        "total": total,
-        "done": total - len(rest),
-        "work": _signed(person.pk, rest, total, failures) if rest else "",
-    }
+    everywhere = can(person, Right.CREATE_PROJECT, everywhere=True)
+
+    def create_one(row: dict[str, Any]) -> None:
+        refuse_unless(bool(row["group"]) or everywhere, request, Right.CREATE_PROJECT)
+        create_row(row, groups=groups, actor=actor)
+
+    work.step(create_one, "name")
+    back = reverse("projects:list")
+    words = f"{work.done:,} project{'' if work.done == 1 else 's'} created"
+    if not work.rows and not work.failures:
+        return saved(request, to=back, toast=words)
+    context = work.progress(
+        _SALT,
+        words=words,
+        what="Project",
+        title="Import projects",
+        place="Projects",
+        back=back,
+        go_on=request.path,
+    )
     return render_page_or_region(
         request, "projects/import_progress.html", "projects/_import_progress.html", context
     )
-
-
-def _signed(by: int, rows: list[dict[str, Any]], total: int, failures: list[tuple[int, str, str]]) -> str:
-    work = {"by": by, "rows": rows, "total": total, "failures": failures}
-    return signing.dumps(work, salt=_SALT, compress=True)

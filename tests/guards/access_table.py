@@ -39,6 +39,9 @@ projects:keys                   project     AUOGWM  AUOGWM      -
 projects:members                project     AUOGWM  AUOGWM      -
 projects:export_members         project     AUOGWM  AUOGW       -
 projects:add_member             project     AUOGWM  AGW         AGW:422
+projects:import_members         project     AUOGWM  AGW         AGW:422
+projects:export_members_template project    AUOGWM  AGW         -
+projects:import_members_add     project     AUOGWM  -           AGW:400
 projects:change_role            role        AUOGWM  AG          AG
 projects:remove_member          membership  AUOGWM  AGW         AGW
 projects:admit_group            project     AUOGWM  AGW         AGW:422

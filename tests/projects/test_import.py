@@ -78,7 +78,7 @@ def test_a_file_without_errors_is_shown_then_created(cast: Cast, browse: Browse)
 def test_a_long_file_is_created_step_by_step(
     cast: Cast, browse: Browse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projects.views.importing.STEP", 2)
+    monkeypatch.setattr("projects.work.STEP", 2)
     alice = browse(cast.alice)
     _, page = send(alice, "name\nOne\nTwo\nThree\n")
     page = alice.post("/projects/import/create/", {"work": work_on(page)}).content.decode()
