@@ -16,6 +16,7 @@ from portal.decision import (
     estimate,
     fallback_rules,
     fallback_store,
+    last_use,
     reservation,
 )
 from portal.decision.configuration import Configuration
@@ -128,6 +129,13 @@ def decide_call(gateway_secret: str, call: Call, *, now_ms: int | None = None) -
     )  # fmt: skip
     data = facts.subjects.get(f"s:{key_id}") if code != "credential_unknown" else None
     project = facts.subjects.get(f"p:{data['project']}") if data else None
+    if data is not None:
+        # As Valkey notes it: whoever knows the secret uses it, whether or not the call is admitted.
+        is_current = fallback_rules.digest_matches(
+            data["pepper"], data["digest"], digests.digests(call.credential)
+        )
+        name = key_id if is_current else f"{key_id}~"
+        last_use.hear(name, facts.now // 1000, gateway.key_id, call.client_ip or "")
     if code is None and data and not _serves(facts.subjects[f"w:{gateway.key_id}"], data["project"]):
         code = "project_inactive"
     group = (project or {}).get("group") or 0

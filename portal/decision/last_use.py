@@ -2,7 +2,7 @@
 
 The decision notes each use in the hash `seen`, so that no call costs a write to Postgres; what is lost with it is
 lost for good, and harmless. The fields: `ID` is the current secret of a credential, `ID~` the one before its last
-rotation.
+rotation. While Postgres decides each web process notes uses in its memory, in the same form, and writes them itself.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,9 @@ from ipaddress import ip_address
 from typing import Any
 
 from django.db import connection, transaction
+
+_LOCK = 7345012
+_heard: dict[bytes, bytes] = {}
 
 
 @dataclass(slots=True)
@@ -45,6 +48,25 @@ def read(fields: Mapping[bytes, bytes]) -> list[Use]:
     return list(uses.values())
 
 
+def hear(field: str, second: int, gateway: str = "", address: str = "") -> None:
+    """Note a use that Valkey does not hear of."""
+    _heard[field.encode()] = f"{second}|{gateway}|{address}".encode()
+
+
+def write_heard() -> int:
+    """Write what this process has heard; return of how many credentials and gateways."""
+    global _heard
+    heard, _heard = _heard, {}
+    uses = read(heard)
+    try:
+        if uses:
+            write(uses)
+    except BaseException:
+        _heard = heard | _heard
+        raise
+    return len(uses)
+
+
 def write(uses: list[Use]) -> None:
     """Write the uses, one statement for each table; an older one never replaces a later one."""
     columns: list[Any] = [
@@ -56,6 +78,8 @@ def write(uses: list[Use]) -> None:
         [use.previous for use in uses],
     ]
     with transaction.atomic(), connection.cursor() as cursor:
+        # Several processes may write the same rows at once, each in another order.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         cursor.execute(_GATEWAYS, columns[:2])
         # Lists are sorted by last use: the projects are queued to be brought up to date there.
         for update, values in ((_TOKENS, columns[:4]), (_KEYS, columns)):

@@ -17,7 +17,7 @@ from django.utils import timezone
 from audit.actions import Action
 from audit.actors import Actor, Target
 from audit.services import record
-from portal.decision import carry, epoch, state, subjects, valkey
+from portal.decision import carry, epoch, recall, state, subjects, valkey
 from portal.decision.models import Rebuild, Subject
 from portal.lib.errors import Unavailable
 from portal.spend import settled
@@ -39,6 +39,8 @@ def ensure_ready(wait: float = 20.0) -> None:
     It is also unavailable while Postgres decides, as long as some web process cannot reach Valkey.
     """
     deadline = time.monotonic() + wait
+    if is_ready():
+        return
     while not is_ready():
         # Not every caller is a request or a task, and Postgres may have been restarted since the last one.
         if not connection.in_atomic_block:
@@ -62,6 +64,7 @@ def ensure_ready(wait: float = 20.0) -> None:
             raise Unavailable("the decision state is being rebuilt")
         else:
             time.sleep(0.02)
+    recall.note(epoch.current())
 
 
 def rebuild(reason: str) -> None:

@@ -18,13 +18,14 @@ from uuid import UUID, uuid4
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
 from psycopg.errors import LockNotAvailable
 
-from portal.decision import epoch, fallback_jobs, rebuild, valkey
+from portal.decision import epoch, fallback_jobs, last_use, rebuild, recall, valkey
 from portal.decision.models import Outage, Renewer
 from portal.lib.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
 _PERIOD = 0.7  # seconds; a lease outlives several
+_NOTE_EVERY = 20.0  # seconds
 _BY_VALKEY = ("", epoch.State.VALKEY.value)
 _SILENCE = epoch.RECENT.total_seconds()
 
@@ -50,6 +51,7 @@ class Renewal:
     silent_since: datetime | None = None  # since when Postgres does not answer
     admitted: int = 0  # decided by Valkey while Postgres did not answer
     refused: int = 0
+    noted: float = field(default_factory=epoch.monotonic)  # when last uses were last written
     stopping: threading.Event = field(default_factory=threading.Event)
 
     # Postgres
@@ -66,6 +68,7 @@ class Renewal:
             self._write(is_valkey=is_valkey)
         self.state = decider.state
         if is_valkey:
+            recall.note(decider)
             self.confirmed = Confirmed(decider.epoch, asked)
 
     def _write(self, *, is_valkey: bool) -> None:
@@ -105,6 +108,12 @@ class Renewal:
             fallback_jobs.expire()
             fallback_jobs.move_usage()
 
+    def note_last_use(self) -> None:
+        """Write, a few times a minute, when credentials were last used while Postgres decided."""
+        if epoch.monotonic() - self.noted > _NOTE_EVERY:
+            last_use.write_heard()
+            self.noted = epoch.monotonic()
+
     def note_silence(self, since: datetime) -> None:
         """Remember since when Postgres does not answer."""
         if self.silent_since is None:
@@ -127,6 +136,7 @@ class Renewal:
                 self.report()
                 self.note_return(asked)
                 self.act()
+                self.note_last_use()
             except (DatabaseError, InterfaceError) as error:
                 log.info("renewal: %s", error)
                 if isinstance(error.__cause__, LockNotAvailable):
@@ -227,6 +237,8 @@ def stop() -> None:
         return
     renewal.stopping.set()
     renewal.confirmed = None
+    with suppress(Exception):
+        last_use.write_heard()
     with suppress(Exception), transaction.atomic():
         Renewer.objects.filter(pk=renewal.id).update(acknowledged=datetime.now(UTC))
 

@@ -1,7 +1,8 @@
 """Request ids that come again long after their call.
 
 Valkey remembers a call for TOMBSTONE_SECONDS after it has ended. A UUIDv7 tells when it was made, so that one of late
-cannot be of an earlier call, and nothing has to be asked. Any other id is looked up in Postgres.
+cannot be of an earlier call, and nothing has to be asked. Any other id is looked up in Postgres, and so is one that was
+made before Valkey was last rebuilt.
 """
 
 import logging
@@ -12,7 +13,7 @@ import uuid
 from django.conf import settings
 from django.db import Error, close_old_connections, connection
 
-from portal.decision import configuration, reservation, usage
+from portal.decision import configuration, recall, reservation, usage
 from portal.decision.decide import Allowed, Call
 from portal.spend import inbox
 
@@ -34,7 +35,9 @@ def is_new(request_id: str) -> bool:
             return False
         made = parsed.int >> 80
     age = time.time() - made / 1000
-    return -_CLOCKS_DIFFER < age < settings.TOMBSTONE_SECONDS - _CLOCKS_DIFFER
+    if not -_CLOCKS_DIFFER < age < settings.TOMBSTONE_SECONDS - _CLOCKS_DIFFER:
+        return False
+    return not recall.since or made > recall.since + _CLOCKS_DIFFER * 1000
 
 
 def give_back_if_booked(answer: Allowed, call: Call) -> bool:

@@ -5,7 +5,7 @@ import time
 from django.utils import timezone
 
 from portal.credentials import digests
-from portal.decision import configuration, decider
+from portal.decision import configuration, decider, last_use
 from portal.decision.decide import Explanation
 from portal.gateway.models import Gateway
 from portal.lib import secrets
@@ -27,7 +27,11 @@ def gateway(secret: str) -> tuple[str, int] | None:
         )
         if not digests.matches(secret, row and row.pepper_id, row and row.digest):
             return None
-        return (row.key_id, int(timezone.now().timestamp() * 1000)) if row else None
+        if row is None:
+            return None
+        now = int(timezone.now().timestamp() * 1000)
+        last_use.hear(row.key_id, now // 1000)
+        return row.key_id, now
 
 
 def explain(secret: str) -> Explanation:

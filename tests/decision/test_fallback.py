@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from apikeys.models import ApiKey
 from audit.actions import Action
 from audit.models import AuditEntry
 from portal.decision import (
@@ -19,17 +20,22 @@ from portal.decision import (
     fallback,
     fallback_jobs,
     jobs,
+    last_use,
     rebuild,
+    renewal,
     reservation,
     usage,
     valkey,
 )
 from portal.decision.decide import Allowed, Call, Refused
 from portal.decision.models import Decider, Outage, Rebuild, Renewer
+from portal.gateway import known
+from portal.gateway.models import Gateway
 from portal.lib.errors import Unavailable
 from portal.spend import scopes
 from portal.spend.models import Refusal
 from tests.decision.world import ACTOR, World
+from tokens.models import UserToken
 from tokens.services import revoke_token
 
 DAY = (scopes.ORGANIZATION, "requests", "day", "")
@@ -103,6 +109,22 @@ def test_postgres_decides_only_after_valkeys_lease_has_surely_run_out(
     # The reservation that Valkey made is unknown to Postgres: it is counted when its usage arrives.
     assert [isinstance(ask(world, number), Allowed) for number in (2, 3, 4, 5)] == [True, True, True, False]
     assert Refusal.objects.get().binding == "o|requests|day|"
+
+
+def test_last_uses_are_noted_while_postgres_decides(world: World, cut: Callable[[bool], None]) -> None:
+    fall_back(cut)
+    for number in range(3):
+        ask(world, number)
+    assert known.gateway(world.gateway_secret)
+    renewal.Renewal(noted=0.0).note_last_use()
+    key_id = world.credentials[0].key_id
+    (used,) = [*UserToken.objects.filter(key_id=key_id), *ApiKey.objects.filter(key_id=key_id)]
+    gateway = Gateway.objects.get()
+    assert used.last_used is not None
+    assert int(used.last_used.timestamp()) == world.now // 1000
+    assert used.last_used_gateway == gateway.key_id
+    assert gateway.last_used is not None
+    assert last_use.write_heard() == 0
 
 
 def test_while_anybody_reaches_valkey_it_goes_on_deciding(world: World, cut: Callable[[bool], None]) -> None:

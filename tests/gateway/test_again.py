@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from portal.decision import jobs, valkey
+from portal.decision import jobs, recall, renewal, valkey
 from portal.gateway import again
 from portal.lib.uuid7 import uuid7
 from tests.gateway.conftest import Scene
@@ -17,6 +17,24 @@ def forget() -> None:
     keys = valkey.command("KEYS", "r:*")
     if keys:
         valkey.command("DEL", *keys)
+
+
+def test_what_was_settled_before_valkey_lost_its_data_is_known_after_it(scene: Scene) -> None:
+    request_id = str(uuid7())
+    held = scene.client.post("authorize", scene.call(request_id)).json["reservation_id"]
+    event = scene.event(request_id, reservation_id=held)
+    assert scene.client.post("usage", {"events": [event]}).json["accepted"] == 1
+    valkey.command("FLUSHALL")
+
+    assert scene.client.post("authorize", scene.call(request_id)).code == "request_id_reused"
+    # Another process hears of the rebuild from Postgres.
+    for name in valkey.command("KEYS", "r:*"):
+        valkey.command("DEL", name)
+    recall.since, recall._noted = 0, (0, 0)
+    renewal.Renewal().report()
+    assert scene.client.post("authorize", scene.call(request_id)).code == "request_id_reused"
+    # What is new is authorized, looked up as it is for some minutes.
+    assert scene.client.post("authorize", scene.call(str(uuid7()))).status == 200
 
 
 @pytest.mark.parametrize("request_id", ["request", str(uuid.UUID(int=uuid7().int - (7200_000 << 80)))])
@@ -52,9 +70,14 @@ def test_a_uuid7_made_just_now_asks_nothing_of_postgres(scene: Scene) -> None:
     asked.assert_not_called()
 
 
-def test_only_a_uuid7_of_late_is_new_by_itself() -> None:
+def test_only_a_uuid7_of_late_is_new_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "since", 0)
     assert again.is_new(str(uuid7()))
     assert not again.is_new(str(uuid.uuid4()))
     assert not again.is_new("run-17")
     assert not again.is_new(str(uuid.UUID(int=uuid7().int + (600_000 << 80))))
     assert not again.is_new(str(uuid.UUID(int=uuid7().int - (3600_000 << 80))))
+    monkeypatch.setattr(recall, "since", int(time.time() * 1000))
+    assert not again.is_new(str(uuid7()))
+    monkeypatch.setattr(recall, "since", int(time.time() * 1000) - 301_000)
+    assert again.is_new(str(uuid7()))
