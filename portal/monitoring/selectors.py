@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from portal.decision import health
 from portal.decision.health import Decider
+from portal.decision.lost import Lost, lost_since
 from portal.decision.models import Drift, Outage, Outbox, Rebuild
 from portal.gateway.models import Gateway
 from portal.lib.errors import Unavailable
@@ -182,14 +183,6 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """Calls whose reservation was forgotten in a rebuild, and what they held, in nano-units."""
-
-    calls: int
-    reserved: int
-
-
-@dataclass(frozen=True, slots=True)
 class Health:
     """How usage and decisions flow."""
 
@@ -224,7 +217,7 @@ def how_it_is() -> Health:
         Outbox.objects.count(),
         rebuilds,
         last_rebuild.finished if last_rebuild else None,
-        _lost(since),
+        lost_since(since),
         drift.count(),
         last_drift.found if last_drift else None,
         list(Outage.objects.filter(began__gte=since).order_by("-began")[:5]),
@@ -252,11 +245,3 @@ def _last_usage() -> tuple[datetime | None, str]:
         return None, ""
     gateway = Gateway.objects.filter(key_id=row[1]).first()
     return row[0], gateway.name if gateway else row[1]
-
-
-def _lost(since: datetime) -> Lost:
-    """Add up what the rebuilds forgot: at most that much can be overspent."""
-    found = Rebuild.objects.filter(finished__gte=since).aggregate(
-        calls=Sum("lost_calls"), spend=Sum("lost_spend")
-    )
-    return Lost(found["calls"] or 0, int(found["spend"] or 0))

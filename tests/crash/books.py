@@ -100,8 +100,8 @@ def is_drained(estate: Estate) -> bool:
 def lost_since(estate: Estate, since: float) -> int:
     """Return the most that reservations lost since the moment can have held, as the portal measures it."""
     text = (
-        "from datetime import UTC, datetime; from portal.decision.selectors import lost_reservations;"
-        f"print(lost_reservations(datetime.fromtimestamp({since}, UTC)).amount)"
+        "from datetime import UTC, datetime; from portal.decision.lost import count_lost, lost_since;"
+        f"count_lost(); print(lost_since(datetime.fromtimestamp({since}, UTC)).reserved)"
     )
     return int(estate.manage("shell", "--no-imports", "-c", text).split()[-1])
 

@@ -108,8 +108,8 @@ class Portal:
     def lost(self, since: float) -> int:
         """Return the most that reservations lost since the moment can have held."""
         text = (
-            "from datetime import UTC, datetime; from portal.decision.selectors import lost_reservations;"
-            f"print(lost_reservations(datetime.fromtimestamp({since}, UTC)).amount)"
+            "from datetime import UTC, datetime; from portal.decision.lost import count_lost, lost_since;"
+            f"count_lost(); print(lost_since(datetime.fromtimestamp({since}, UTC)).reserved)"
         )
         return int(self.manage("shell", "--no-imports", "-c", text).split()[-1])
 
