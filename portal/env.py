@@ -118,6 +118,11 @@ def database(url: str = "") -> dict[str, Any]:
     query = dict(parse_qsl(parts.query))
     options: dict[str, Any] = {
         "connect_timeout": 2,
+        # A host that vanished answers nothing at all: notice within seconds, not when the system gives up.
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
         "application_name": text("PORTAL_APPLICATION_NAME", "portal"),
         "options": (
             f"-c statement_timeout={text('PORTAL_STATEMENT_TIMEOUT', '5s')}"

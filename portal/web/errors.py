@@ -3,11 +3,14 @@
 The reference on the page is the request's id, which stands in the log and the audit entry.
 """
 
+import sys
 from http import HTTPStatus
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template import loader
 
+from portal.lib.errors import Unavailable
 from portal.web.context import shell
 from portal.web.htmx import wants_region
 
@@ -16,7 +19,9 @@ SENTENCES = {
     HTTPStatus.FORBIDDEN: "You may not do this. Ask an administrator if you need to.",
     HTTPStatus.NOT_FOUND: "There is nothing here, or not for you.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something failed on our side. Check whether it was saved before you repeat it.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "A server that the portal needs does not answer. Try again in a moment.",
 }
+_AWAY = (OperationalError, InterfaceError, Unavailable)
 STALE = (
     "This page was open for too long, or your session has ended. Load the page again, then repeat the change."
 )
@@ -25,7 +30,11 @@ STALE = (
 def _answer(request: HttpRequest, status: HTTPStatus, template: str, sentence: str = "") -> HttpResponse:
     if wants_region(request):
         return HttpResponse(sentence or SENTENCES[status], content_type="text/plain", status=status)
-    context = {**shell(request), "reference": getattr(request, "request_id", "")}
+    context = {
+        **shell(request),
+        "reference": getattr(request, "request_id", ""),
+        "again": request.get_full_path() if request.method == "GET" else "/",
+    }
     return HttpResponse(loader.get_template(template).render(context), status=status)
 
 
@@ -50,5 +59,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500."""
+    """Answer 500; 503 while a server that the portal needs is away."""
+    if isinstance(sys.exception(), _AWAY):
+        answer = _answer(request, HTTPStatus.SERVICE_UNAVAILABLE, "503.html")
+        answer["Retry-After"] = "10"
+        return answer
     return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "500.html")

@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import include, path
@@ -62,7 +63,7 @@ COLUMNS = (
     Column("name", "Project", order=("name",)),
     Column("group", "Group", order=("group",), css="p3"),
     Column("month", "This month", order=("spent",), starts_descending=True),
-    Column("used", "Last used", order=("used",), css="p2", starts_descending=True),
+    Column("used", "Last used", order=("used",), css="p2", starts_descending=True, is_time=True),
     Column("state", "State", css="p2"),
     Column("actions", "Actions", css="tight", is_hidden=True),
 )
@@ -228,6 +229,11 @@ def broken(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("broken on purpose")
 
 
+def away(request: HttpRequest) -> HttpResponse:
+    """A database that does not answer."""
+    raise OperationalError("connection to the server at 10.0.0.7 failed")
+
+
 def ended(request: HttpRequest) -> HttpResponse:
     """What a page answers when the session has ended."""
     return redirect("/sign-in/?next=/projects/%3Fsort=name")
@@ -264,6 +270,7 @@ urlpatterns = [
     path("export/", export),
     path("forbidden/", forbidden),
     path("broken/", broken),
+    path("away/", away),
     path("ended/", ended),
 ]
 handler400 = "portal.web.errors.bad_request"

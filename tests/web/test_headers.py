@@ -22,6 +22,7 @@ PATHS = {
     "/forbidden/": 403,
     "/nothing/": 404,
     "/broken/": 500,
+    "/away/": 503,
     "/static/css/tokens.css": 200,
 }
 

@@ -133,6 +133,17 @@ def test_a_failure_tells_nothing_of_its_cause(sample: Client) -> None:
     assert told.content.decode().startswith("Something failed on our side.")
 
 
+def test_a_server_that_is_away_is_told_of_and_where_to_try_again(sample: Client) -> None:
+    client = Client(raise_request_exception=False)
+    page = client.get("/away/?q=one")
+    assert (page.status_code, page["Retry-After"]) == (503, "10")
+    assert "The portal cannot answer now" in page.content.decode()
+    assert 'href="/away/?q=one"' in page.content.decode()
+    assert "10.0.0.7" not in page.content.decode()
+    told = client.get("/away/", headers=HTMX)
+    assert told.content.decode().startswith("A server that the portal needs does not answer.")
+
+
 def test_the_theme_is_kept_and_rendered_by_the_server(sample: Client) -> None:
     assert "data-theme" not in sample.get("/projects/").content.decode()
     back = sample.post("/preferences/", {"theme": "dark"}, headers={"Referer": "http://testserver/form/"})
