@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from apikeys.models import ApiKey
 from apikeys.selectors import STATES, key_rows, matching
-from portal.credentials.selectors import STATUSES, UNUSED, by_time, counted
+from portal.credentials.selectors import STATUSES, UNUSED, counted
 from portal.spend.selectors import Calendar
 from portal.web.pagination import Page, page_of
 from portal.web.tables import Column, FilterForm, sorting
@@ -19,9 +19,9 @@ COLUMNS = (
     Column("project", "Project", order=("project__name", "pk"), css="p3"),
     Column("secret", "Secret", css="p4"),
     Column("month", "This month"),
-    Column("created", "Created", order=("created", "pk"), css="p4", starts_descending=True),
+    Column("created", "Created", order=("created", "pk"), css="p4", starts_descending=True, is_time=True),
     Column("expires", "Expires", order=("expires", "pk"), css="p4"),
-    Column("used", "Last used", order=("last_used", "pk"), css="p4", starts_descending=True),
+    Column("used", "Last used", order=("last_used", "pk"), css="p4", starts_descending=True, is_time=True),
     Column("status", "Status", css="p2"),
     Column("actions", "Actions", css="tight", is_hidden=True),
 )
@@ -53,7 +53,7 @@ def key_table(
         "table": table,
         "page": Page(key_rows(page.rows, calendar), page.next, page.previous),
         "region": REGION,
-        "summary": f"Sorted by {by_time(table.words)}",
+        "summary": f"Sorted by {table.words}",
         "count": counted(found, "key"),
         "is_project": is_project,
         "may_revoke": may_revoke,

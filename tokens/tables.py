@@ -10,7 +10,7 @@ from groups.access import groups_with
 from portal.accounts.access import can, person_of
 from portal.accounts.models import Person
 from portal.accounts.policy import Right
-from portal.credentials.selectors import STATUSES, UNUSED, by_time, counted
+from portal.credentials.selectors import STATUSES, UNUSED, counted
 from portal.spend.selectors import Calendar
 from portal.web.pagination import Page, page_of
 from portal.web.tables import Column, FilterForm, sorting
@@ -26,7 +26,7 @@ COLUMNS = (
     Column("today", "Today", css="p4"),
     Column("month", "This month"),
     Column("expires", "Expires", order=("expires", "pk"), css="p3"),
-    Column("used", "Last used", order=("last_used", "pk"), css="p4", starts_descending=True),
+    Column("used", "Last used", order=("last_used", "pk"), css="p4", starts_descending=True, is_time=True),
     Column("status", "Status", css="p2"),
     Column("actions", "Actions", css="tight", is_hidden=True),
 )
@@ -88,7 +88,7 @@ def token_table(
         "table": table,
         "page": Page(token_rows(page.rows, calendar), page.next, page.previous),
         "region": REGION,
-        "summary": f"Sorted by {by_time(table.words)}",
+        "summary": f"Sorted by {table.words}",
         "count": counted(found, "token"),
         "is_project": is_project,
         "is_mine": is_mine,

@@ -93,7 +93,7 @@ def members(request: HttpRequest, code: str) -> HttpResponse:
     context = page_context(request, group, "members") | {
         "filters": filters,
         "page": page,
-        "summary": "By name",
+        "summary": "Sorted by name",
         "region": "group-members",
         "count": f"{number:,} member{'' if number == 1 else 's'}",
     }

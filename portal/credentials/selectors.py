@@ -46,13 +46,6 @@ def with_status(credentials: QuerySet[M], status: str) -> QuerySet[M]:
     return credentials
 
 
-def by_time(words: str) -> str:
-    """Return the order of a list in words, where the figures of its column are moments."""
-    if words.startswith(("last used", "created")):
-        return words.replace("highest first", "latest first").replace("lowest first", "longest ago first")
-    return words
-
-
 def counted(credentials: QuerySet[M], noun: str) -> str:
     """Return how many there are in words, counting no further than a person would: ``more than 1,000 tokens``."""
     number = credentials.order_by()[: MOST_COUNTED + 1].count()

@@ -32,8 +32,8 @@ REGION = "gateway-table"
 COLUMNS = (
     Column("name", "Gateway", order=("name",)),
     Column("hint", "Secret", css="p3"),
-    Column("used", "Last seen", order=("last_used",), starts_descending=True),
-    Column("created", "Registered", order=("created",), css="p3", starts_descending=True),
+    Column("used", "Last seen", order=("last_used",), starts_descending=True, is_time=True),
+    Column("created", "Registered", order=("created",), css="p3", starts_descending=True, is_time=True),
     Column("status", "Status", css="p2"),
     Column("actions", "Actions", css="tight", is_hidden=True),
 )
@@ -49,15 +49,13 @@ def gateway_list(request: HttpRequest) -> HttpResponse:
         found = found.filter(name__icontains=text) | found.filter(hint__iendswith=text)
     count = found.count()
     page: Page[Gateway] = page_of(found, order=table.order, cursor=request.GET.get(CURSOR, ""))
-    # Every figure of this list is a moment.
-    words = table.words.replace("highest first", "latest first").replace("lowest first", "longest ago first")
     context = {
         "tabs": tabs(request, "gateways"),
         "filters": filters,
         "table": table,
         "page": page,
         "region": REGION,
-        "summary": f"Sorted by {words}",
+        "summary": f"Sorted by {table.words}",
         "count": f"{count:,} gateway{'' if count == 1 else 's'}",
         "may_manage": can(person_of(request), Right.MANAGE_GATEWAYS),
     }

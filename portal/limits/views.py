@@ -23,7 +23,7 @@ from portal.decision.envelopes import beyond
 from portal.decision.one_limit import remove_limit
 from portal.decision.state import calendar
 from portal.lib.errors import RuleBroken
-from portal.lib.money import decimal_string
+from portal.lib.money import currency_sign, decimal_string
 from portal.limits.access import (
     around,
     get_home,
@@ -55,7 +55,7 @@ COLUMNS = (
     Column("measure", "Limit", order=("metric", "window", "scope_key", "model"), css="p2"),
     Column("used", "Used now"),
     Column("mode", "Mode", order=("mode", "scope_key"), css="p3"),
-    Column("changed", "Changed", order=("changed",), css="p4", starts_descending=True),
+    Column("changed", "Changed", order=("changed",), css="p4", starts_descending=True, is_time=True),
     Column("actions", "Actions", css="tight", is_hidden=True),
 )
 REGION = "limit-table"
@@ -172,6 +172,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
         "place": place,
         "used": None if used is None else shown(limit.metric, used, organization.currency),
         "most_raise": most_raise,
+        "sign": currency_sign(organization.currency),
     }
     return render_dialog(
         request,

@@ -36,7 +36,7 @@ COLUMNS = (
     Column("write", "Cache write", css="num p4"),
     Column("output", "Output", order=("output",), css="num", starts_descending=True),
     Column("context", "Context", css="num p4"),
-    Column("since", "Since", order=("effective",), css="p3", starts_descending=True),
+    Column("since", "Since", order=("effective",), css="p3", starts_descending=True, is_time=True),
     Column("actions", "Actions", css="tight p2", is_hidden=True),
 )
 QUEUE = 20
@@ -59,8 +59,7 @@ def prices(request: HttpRequest) -> HttpResponse:
         "table": table,
         "page": Page(price_book.price_rows(page.rows, organization.currency), page.next, page.previous),
         "region": "price-table",
-        "summary": "Sorted by "
-        + table.words.replace("since, highest", "since, latest").replace("since, lowest", "since, earliest"),
+        "summary": f"Sorted by {table.words}",
         "count": f"{count:,} model{'' if count == 1 else 's'}",
         "may_manage": can(person_of(request), Right.MANAGE_PRICES),
         "unpriced": queue[:QUEUE],

@@ -18,7 +18,7 @@ SORT = "sort"
 class Column:
     """A column: `order` are the names to sort by ascending (none: not sortable); `css` as ``num``, ``tight p3``.
 
-    ``starts_descending`` is for figures, where the highest is what people look for.
+    ``starts_descending`` is for figures, where the highest is what people look for; ``is_time`` for moments.
     """
 
     key: str
@@ -27,6 +27,7 @@ class Column:
     css: str = ""
     starts_descending: bool = False
     is_hidden: bool = False
+    is_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,16 @@ def sorting(columns: Sequence[Column], query: QueryDict, *, default: str) -> Sor
                 column.key, column.label, column.css, href, direction if is_current else "", column.is_hidden
             )
         )
-    first = ("highest first" if is_descending else "lowest first") if current.starts_descending else ""
-    words = ", ".join(filter(None, [current.label[:1].lower() + current.label[1:], first]))
-    return Sorting(heads, order, sort, words)
+    return Sorting(heads, order, sort, _words(current, is_descending=is_descending))
+
+
+def _words(column: Column, *, is_descending: bool) -> str:
+    name = column.label[:1].lower() + column.label[1:]
+    if column.is_time:
+        return f"{name}, {'latest' if is_descending else 'earliest'} first"
+    if column.starts_descending:
+        return f"{name}, {'highest' if is_descending else 'lowest'} first"
+    return name
 
 
 def _reversed(name: str) -> str:

@@ -14,7 +14,6 @@ from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
 from portal.accounts.services import person_in_directory
-from portal.credentials.selectors import by_time
 from portal.lib.errors import RuleBroken
 from portal.lib.money import currency_sign, from_nano
 from portal.lib.names import suggested_code
@@ -41,7 +40,9 @@ COLUMNS = (
     Column("month", "This month", order=("month", "pk"), starts_descending=True),
     Column("share", "Limit used", order=("share", "pk"), css="num p5", starts_descending=True),
     Column("credentials", "Tokens, keys", order=("tokens", "pk"), css="p4", starts_descending=True),
-    Column("used", "State, last used", order=("last_used", "pk"), css="p2", starts_descending=True),
+    Column(
+        "used", "State, last used", order=("last_used", "pk"), css="p2", starts_descending=True, is_time=True
+    ),
     Column("actions", "Actions", css="tight", is_hidden=True),
 )
 MOST_GROUPS = 100
@@ -86,7 +87,7 @@ def project_list(request: HttpRequest) -> HttpResponse:
         "filters": filters,
         "table": table,
         "page": Page(shown(page.rows, clock()), page.next, page.previous),
-        "summary": f"Sorted by {by_time(table.words)}",
+        "summary": f"Sorted by {table.words}",
         "region": "project-table",
         "count": _counted(number, exact=not filters.is_active),
         "number": number,

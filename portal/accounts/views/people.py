@@ -41,7 +41,9 @@ COLUMNS = (
     Column("projects", "Projects", order=("projects",), css="num p3", starts_descending=True),
     Column("tokens", "Tokens", order=("held",), css="num p3", starts_descending=True),
     Column("month", "This month", order=("month",), css="num p2", starts_descending=True),
-    Column("signed-in", "Last sign-in", order=("last_sign_in",), css="p4", starts_descending=True),
+    Column(
+        "signed-in", "Last sign-in", order=("last_sign_in",), css="p4", starts_descending=True, is_time=True
+    ),
     Column("actions", "Actions", css="tight", is_hidden=True),
 )
 

@@ -35,7 +35,7 @@ COLUMNS = (
     Column("what", "Request", order=("label",)),
     Column("change", "Before and after"),
     Column("who", "Asked by", order=("requester__name",), css="p2"),
-    Column("asked", "Asked", order=("created",), css="p3", starts_descending=True),
+    Column("asked", "Asked", order=("created",), css="p3", starts_descending=True, is_time=True),
     Column("state", "State", order=("state",)),
 )
 

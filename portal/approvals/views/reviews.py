@@ -32,9 +32,16 @@ REGION = "grant-table"
 COLUMNS = (
     Column("name", "Person", order=("person__name",)),
     Column("role", "Role", order=("role",)),
-    Column("since", "Since", order=("granted",), css="p2", starts_descending=True),
-    Column("sign-in", "Last sign-in", order=("person__last_sign_in",), css="p3", starts_descending=True),
-    Column("confirmed", "Confirmed", order=("confirmed",), css="p2", starts_descending=True),
+    Column("since", "Since", order=("granted",), css="p2", starts_descending=True, is_time=True),
+    Column(
+        "sign-in",
+        "Last sign-in",
+        order=("person__last_sign_in",),
+        css="p3",
+        starts_descending=True,
+        is_time=True,
+    ),
+    Column("confirmed", "Confirmed", order=("confirmed",), css="p2", starts_descending=True, is_time=True),
     Column("actions", "Actions", css="tight", is_hidden=True),
 )
 HEADS = (
