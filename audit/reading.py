@@ -96,6 +96,33 @@ class Line:
         return self.seal.seq
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An entry as the page of its object tells it."""
+
+    entry: AuditEntry
+    who: str
+    what: str
+    changes: list[Change]
+
+
+def told(entry: AuditEntry, reader: Reader) -> Told:
+    """Return an entry as the page of its object tells it; of what the log does not keep, that it is another."""
+    changes = [
+        Change(change.field, "", "another") if _is_kept_out(entry.changes[name]) else change
+        for name, change in zip(_changed(entry), changes_of(entry, reader), strict=True)
+    ]
+    return Told(entry, _who(entry)[0], sentence_of(entry, reader), changes)
+
+
+def _changed(entry: AuditEntry) -> list[str]:
+    return [name for name, pair in entry.changes.items() if isinstance(pair, list) and len(pair) == 2]
+
+
+def _is_kept_out(pair: list[Any]) -> bool:
+    return any(isinstance(each, dict) and bool(each.get("redacted")) for each in pair)
+
+
 def line_of(seal: AuditSeal, reader: Reader) -> Line:
     """Return an entry as the list shows it."""
     entry = seal.entry
@@ -134,9 +161,11 @@ def auth_in_words(auth: str) -> str:
 def changes_of(entry: AuditEntry, reader: Reader) -> list[Change]:
     """Return each change of an entry in words, as the log keeps their order."""
     return [
-        Change(name, in_words(name, pair[0], entry, reader), in_words(name, pair[1], entry, reader))
-        for name, pair in entry.changes.items()
-        if isinstance(pair, list) and len(pair) == 2
+        Change(
+            name.replace("_", " "),
+            *(in_words(name, value, entry, reader) for value in entry.changes[name]),
+        )
+        for name in _changed(entry)
     ]
 
 

@@ -55,6 +55,10 @@ class ProjectFilters(FilterForm):
         self.full_clean()
 
 
+def _day() -> forms.DateInput:
+    return forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+
+
 class ActivityFilters(FilterForm):
     """The filters above what was done in a project."""
 
@@ -73,10 +77,8 @@ class ActivityFilters(FilterForm):
             ("list", "Exports"),
         ],
     )
-    first = forms.DateField(
-        label="From day", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
-    )
-    last = forms.DateField(label="To day", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    first = forms.DateField(label="From", widget=_day())
+    last = forms.DateField(label="To", widget=_day())
 
 
 class ModelListField(forms.CharField):

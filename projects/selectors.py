@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
@@ -14,7 +14,6 @@ from portal.accounts.models import Person
 from portal.spend import scopes, selectors
 from portal.spend.forecast import HISTORY, Forecast, forecast
 from portal.spend.selectors import NOTHING, Calendar, TodayAndMonth
-from portal.web import numbers
 from projects.models import Membership, Project, ProjectQuerySet
 
 Standing = Literal["active", "near", "blocked", "paused", "archived"]
@@ -192,39 +191,6 @@ def number_of_people(project: Project) -> int:
 def activity_of(project: Project) -> QuerySet[AuditEntry]:
     """Return what was done to the project and in it, newest first."""
     return AuditEntry.objects.filter(project_id=project.pk).order_by("-occurred", "-id")
-
-
-def changes_in(entry: AuditEntry, zone: str) -> list[tuple[str, str, str]]:
-    """Return each change of an entry as people read it: field, before, after."""
-    changes = (
-        (name, pair) for name, pair in entry.changes.items() if isinstance(pair, list) and len(pair) == 2
-    )
-    return [(name.replace("_", " "), *_pair_in_words(pair, zone)) for name, pair in changes]
-
-
-def _pair_in_words(pair: list[Any], zone: str) -> tuple[str, str]:
-    if any(isinstance(each, dict) and each.get("redacted") for each in pair):
-        return "–", "another"
-    return _words(pair[0], zone), _words(pair[1], zone)
-
-
-def _words(value: Any, zone: str) -> str:
-    if value in (None, "", []):
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(str(each) for each in value)
-    if isinstance(value, str) and value[:4].isdigit() and (moment := _moment(value)):
-        return numbers.when(moment, zone)
-    return str(value)
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text) if "T" in text else None
-    except ValueError:
-        return None
 
 
 def month_of(scope_key: str, calendar: Calendar) -> Forecast:

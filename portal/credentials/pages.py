@@ -7,6 +7,7 @@ from django.http import HttpRequest
 
 from audit.actors import Target
 from audit.models import AuditEntry
+from audit.reading import Reader, Told, told
 from portal.accounts.access import person_of
 from portal.accounts.models import Person
 from portal.accounts.policy import Reach, Right, reach
@@ -23,7 +24,6 @@ from portal.web.charts import daily_chart
 from projects.access import rights_in, roles_in
 from projects.models import Project
 from projects.pages import clock, sheet_of
-from projects.selectors import changes_in
 
 DAYS = 30
 MOST_REFUSALS = 5
@@ -91,9 +91,11 @@ def _refusals(credential: CallCredential) -> list[dict[str, Any]]:
     return [{"row": row, "title": PROBLEMS.get(row.code, (0, row.code, ""))[1]} for row in latest]
 
 
-def _entries(kind: str, credential: CallCredential, calendar: Calendar) -> list[tuple[AuditEntry, Any]]:
+def _entries(kind: str, credential: CallCredential, calendar: Calendar) -> list[Told]:
     entries = AuditEntry.objects.filter(target_type=kind, target_id=credential.key_id).order_by("-id")
-    return [(entry, changes_in(entry, calendar.zone)) for entry in entries[:MOST_ENTRIES]]
+    organization = current_organization()
+    reader = Reader(organization.time_zone, organization.currency, calendar.today)
+    return [told(entry, reader) for entry in entries[:MOST_ENTRIES]]
 
 
 def limits_context(person: Person, project: Project, sheet: LimitSheet, form: LimitForm) -> dict[str, Any]:

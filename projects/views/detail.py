@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET
 
 from apikeys.models import ApiKey
 from audit.models import AuditEntry
+from audit.reading import NOTHING, Change, Reader, changes_of, told
 from audit.services import record_list_export
 from portal.accounts.access import person_of, require
 from portal.accounts.actors import actor_of
@@ -18,6 +19,7 @@ from portal.accounts.policy import Right
 from portal.decision.limits import chain, deciding
 from portal.lib.problems import PROBLEMS
 from portal.lib.windows import midnight, to_datetime
+from portal.organization.models import Organization
 from portal.organization.selectors import current as current_organization
 from portal.spend import scopes, selectors
 from portal.spend.models import Refusal
@@ -29,7 +31,7 @@ from projects.access import get_project, rights_in
 from projects.forms import ActivityFilters
 from projects.models import Project
 from projects.pages import clock, page_context, sheet_of
-from projects.selectors import activity_of, changes_in, month_of
+from projects.selectors import activity_of, month_of
 
 TOP = 6
 ACTIVITY_HEADS = ("When", "Who", "Action", "Outcome", "What", "Change", "Comment")
@@ -42,6 +44,7 @@ def overview(request: HttpRequest, code: str) -> HttpResponse:
     project = get_project(request, code)
     context = page_context(request, project, "detail")
     organization, calendar = current_organization(), context["calendar"]
+    reader = _reader(organization, calendar)
     month = month_of(scopes.project(project.pk), calendar)
     levels = [
         level
@@ -69,7 +72,9 @@ def overview(request: HttpRequest, code: str) -> HttpResponse:
             scopes.project(project.pk), calendar.first, calendar.after, most=TOP
         ),
         "refusals": _refusals(project) if context["can"]["see_refusals"] else None,
-        "changes": activity_of(project)[:4] if context["can"]["see_audit"] else None,
+        "changes": [told(entry, reader) for entry in activity_of(project)[:4]]
+        if context["can"]["see_audit"]
+        else None,
         "spenders": _spenders(project, calendar)
         if rights_in(person_of(request), project)["see_refusals"]
         else None,
@@ -116,14 +121,14 @@ def activity(request: HttpRequest, code: str) -> HttpResponse:
     """Show the audit entries of the project, as filtered."""
     project = get_project(request, code, need=Right.SEE_AUDIT)
     context = page_context(request, project, "activity")
-    zone, filters = context["calendar"].zone, ActivityFilters(request.GET)
-    found = _entries(project, filters, zone)
+    filters, reader = ActivityFilters(request.GET), _reader(current_organization(), context["calendar"])
+    found = _entries(project, filters, context["calendar"].zone)
     page: Page[AuditEntry] = page_of(found, order=("-occurred", "-id"), cursor=request.GET.get("cursor", ""))
     number = found.count()
     context |= {
         "filters": filters,
         "page": page,
-        "entries": [(entry, changes_in(entry, zone)) for entry in page.rows],
+        "entries": [told(entry, reader) for entry in page.rows],
         "region": "activity-table",
         "count": f"{number:,} {'entry' if number == 1 else 'entries'}",
     }
@@ -136,6 +141,7 @@ def export_activity(request: HttpRequest, code: str) -> StreamingHttpResponse:
     """Download the audit entries of the project, as filtered."""
     project = get_project(request, code, need=Right.SEE_AUDIT)
     now = clock()
+    reader = _reader(current_organization(), now)
     found = _entries(project, ActivityFilters(request.GET), now.zone)
     record_list_export(
         "project activity",
@@ -151,12 +157,20 @@ def export_activity(request: HttpRequest, code: str) -> StreamingHttpResponse:
             entry.action,
             entry.outcome,
             entry.target_label,
-            "; ".join(f"{name}: {before} → {after}" for name, before, after in changes_in(entry, now.zone)),
+            "; ".join(map(_in_line, changes_of(entry, reader))),
             entry.comment,
         )
         for entry in found.iterator(500)
     )
     return csv_response(f"activity-of-{code}-{now.today}", ACTIVITY_HEADS, lines)
+
+
+def _reader(organization: Organization, calendar: selectors.Calendar) -> Reader:
+    return Reader(organization.time_zone, organization.currency, calendar.today)
+
+
+def _in_line(change: Change) -> str:
+    return f"{change.field}: {change.before or NOTHING} → {change.after or NOTHING}"
 
 
 def _entries(project: Project, filters: ActivityFilters, zone: Any) -> QuerySet[AuditEntry]:

@@ -63,7 +63,7 @@ def test_activity_is_filtered_and_exported(cast: Cast, browse: Browse) -> None:
     bob = browse(cast.bob)
     bob.post("/projects/claims-triage/state/paused/", {"reason": "leak found"})
     shown = bob.get("/projects/claims-triage/activity/?q=leak").context
-    assert [entry.action for entry, _ in shown["entries"]] == ["project.state_changed"]
+    assert [told.what for told in shown["entries"]] == ["Paused Claims triage"]
     assert shown["count"] == "1 entry"
     assert bob.get("/projects/claims-triage/activity/?about=member").context["count"] == "2 entries"
     assert bob.get("/projects/claims-triage/activity/?last=2020-01-01").context["count"] == "0 entries"
