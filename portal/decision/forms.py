@@ -100,8 +100,8 @@ def _help(cell: Cell, amount: int | None, currency: str) -> str:
     if amount is None:
         return "Now none. Leave empty for no limit of its own."
     if cell.metric == "spend":
-        return f"Now {format_money(amount, currency, 2 if amount % 10**9 else 0)}. Leave empty for none."
-    return f"Now {amount:,}. Leave empty for none."
+        return f"Now {format_money(amount, currency, 2 if amount % 10**9 else 0)}. Leave empty for no limit of its own."
+    return f"Now {amount:,}. Leave empty for no limit of its own."
 
 
 def _signed(amounts: Mapping[str, int | None]) -> str:

@@ -23,7 +23,7 @@ from portal.decision.envelopes import beyond
 from portal.decision.one_limit import remove_limit
 from portal.decision.state import calendar
 from portal.lib.errors import RuleBroken
-from portal.lib.money import currency_sign, decimal_string
+from portal.lib.money import decimal_string
 from portal.limits.access import (
     around,
     get_home,
@@ -172,7 +172,6 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
         "place": place,
         "used": None if used is None else shown(limit.metric, used, organization.currency),
         "most_raise": most_raise,
-        "sign": currency_sign(organization.currency),
     }
     return render_dialog(
         request,

@@ -21,7 +21,7 @@ def count(value: int | None) -> str:
 
 
 def short(value: int | None) -> str:
-    """Return a large count in three digits, the rest cut off: ``388 M``, ``1.24 B``, ``24 k``."""
+    """Return a large count in three digits, the rest cut off: ``388 M``, ``1.24 B``, ``24 k``; it does not wrap."""
     if value is None:
         return UNKNOWN
     for size, unit in _STEPS:
@@ -30,7 +30,7 @@ def short(value: int | None) -> str:
             whole, part = divmod(hundredths, 100)
             digits = 2 if whole < 10 else 1 if whole < 100 else 0
             text = f"{whole}.{part:02d}"[: len(str(whole)) + 1 + digits]
-            return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {unit}"
+            return f"{text.rstrip('0').rstrip('.') if '.' in text else text}\N{NO-BREAK SPACE}{unit}"
     return str(value)
 
 

@@ -111,6 +111,13 @@ def tokens(value: int | None) -> str:
 
 
 @register.filter
+def email(value: str) -> SafeString | str:
+    """Return an e-mail address that breaks behind its @ before it breaks within a word."""
+    name, at, domain = value.rpartition("@")
+    return format_html("{}@<wbr>{}", name, domain) if at else value
+
+
+@register.filter
 def percent(part: int, whole: int | None) -> str:
     """Return ``part`` of ``whole`` without decimals: ``{{ used|percent:limit }}``."""
     return numbers.percent(part, whole)
