@@ -24,6 +24,11 @@ class Pair:
     before: str
     after: str
 
+    @property
+    def is_short(self) -> bool:
+        """Whether both sides fit on a line, as amounts do, which are not to be broken inside."""
+        return max(len(self.before), len(self.after)) < 20
+
 
 @dataclass(frozen=True, slots=True)
 class Line:

@@ -90,7 +90,7 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
 _UNDER = {
     "gateway:refusal": "gateway:refusals",
     "gateway:explain": "gateway:refusals",
-    "accounts:account": "",
+    **dict.fromkeys(["accounts:account", "accounts:confirm", "accounts:resume"], ""),
     **dict.fromkeys(["calls:find", "calls:correct", "calls:void"], "gateway:refusals"),
     **dict.fromkeys(
         [

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -143,6 +144,14 @@ def test_everybody_sees_and_ends_their_own_sessions_and_nobody_else_s(cast: Cast
     assert elsewhere.get("/accounts/me/").status_code == 302
     assert here.get("/accounts/me/").status_code == 200
     assert bob.get("/accounts/me/").status_code == 200
+
+
+def test_one_s_own_account_is_no_page_of_people(cast: Cast, browse: Browse) -> None:
+    alice = browse(cast.alice)
+    for page, marks in (("/accounts/me/", False), (f"/accounts/people/{cast.bob.pk}/", True)):
+        item = re.search(r'<a href="/accounts/people/"[^>]*>', alice.get(page).content.decode())
+        assert item
+        assert ("aria-current" in item.group()) is marks
 
 
 def test_page_of_a_person_costs_the_same_for_many_things(
