@@ -294,7 +294,7 @@ def test_the_lists_show_and_export_what_one_may_see(cast: Cast, browse: Browse) 
         (cast.alice, "/requests/all/?kind=limit&q=triage", True),
     ):
         assert ("spend a day" in browse(who).get(path).content.decode()) is is_shown, path
-    for sort, words in (("-asked", "asked, newest first"), ("asked", "asked, oldest first")):
+    for sort, words in (("-asked", "asked, latest first"), ("asked", "asked, earliest first")):
         assert words in browse(cast.alice).get(f"/requests/all/?sort={sort}").content.decode()
     lines = b"".join(browse(cast.alice).get("/requests/export/all/").streaming_content).decode()  # type: ignore[attr-defined]
     assert '"Claims triage, spend a day",claims-triage,100,250,the campaign' in lines
