@@ -148,6 +148,7 @@ class Renewal:
             except Unavailable as error:
                 log.info("renewal: %s", error)
             except Exception:
+                # Without this thread the lease runs out and nobody decides: a mistake of ours must not end it.
                 log.exception("renewal failed")
             self.stopping.wait(_PERIOD)
 
@@ -180,6 +181,7 @@ class Renewal:
             except Unavailable as error:
                 log.info("renewal: %s", error)
             except Exception:
+                # Without this thread the lease runs out and nobody decides: a mistake of ours must not end it.
                 log.exception("renewal failed")
             self.stopping.wait(_PERIOD)
 

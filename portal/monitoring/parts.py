@@ -61,6 +61,7 @@ def part(name: str, work: Callable[[], dict[str, Any]]) -> Part:
         log.exception("monitoring, %s", name)
         return Part({}, "The database did not answer in time.")
     except Exception:
+        # A mistake of ours in one part takes away no other: this page is looked at when something is wrong.
         log.exception("monitoring, %s", name)
         return Part({}, "Something failed on our side.")
 

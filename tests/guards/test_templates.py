@@ -25,6 +25,7 @@ FORBIDDEN = {
     "an extension of htmx": r"\bhx-(ext|vars)\s*=",
     "a script without the nonce": r"<script(?![^>]*\bnonce=\"{{ csp_nonce }}\")[^>]*>",
     "an inline script": r"<script(?![^>]*\bsrc=)[^>]*>",
+    "an hx-select that the elements inside inherit": r"<\w+(?=[^>]*\shx-select\b)(?![^>]*\shx-disinherit\b)[^>]*>",
     "a nonce outside the frame": None,
     "another origin": r"\b(src|hx-get|hx-post|action)\s*=\s*[\"'](https?:)?//",
 }
@@ -59,6 +60,7 @@ def test_a_template_obeys_the_policy(path: Path) -> None:
         '<script nonce="{{ csp_nonce }}">alert()',
         "<style>",
         '<img src="//evil.example/x.png">',
+        '<div hx-get="/" hx-select="main" hx-target="main">',
     ],
 )
 def test_the_guard_sees_what_it_forbids(text: str) -> None:

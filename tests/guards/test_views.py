@@ -1,6 +1,7 @@
 """Views get things through the gates, and take from a request only what a form names."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,30 @@ def test_the_guard_sees_what_it_forbids(text: str) -> None:
 def test_one_view_takes_what_no_form_of_ours_sent() -> None:
     exempt = [str(path.relative_to(ROOT)) for path in CODE if "@csrf_exempt" in path.read_text()]
     assert exempt == ["portal/web/views.py"]
+
+
+def caught_silently(text: str) -> list[int]:
+    """Return the lines that catch everything and do not say why, in a comment there or right below."""
+    lines = text.splitlines()
+    return [
+        number
+        for number, line in enumerate(lines, 1)
+        if re.match(r"\s*except(\s+(Base)?Exception\b.*)?:", line)
+        and "#" not in line
+        and not lines[number].lstrip().startswith("#")
+        and not any(each.strip() == "raise" for each in lines[number : number + 6])
+    ]
+
+
+def test_what_catches_everything_says_why() -> None:
+    found = {str(path.relative_to(ROOT)): caught_silently(path.read_text()) for path in CODE}
+    assert {path: numbers for path, numbers in found.items() if numbers} == {}
+
+
+@pytest.mark.parametrize("line", ["except Exception:", "    except Exception as error:", "except:"])
+def test_the_guard_sees_what_says_nothing(line: str) -> None:
+    assert caught_silently(f"try:\n    x()\n{line}\n    pass\n") == [3]
+    assert caught_silently(f"try:\n    x()\n{line}  # anything may come\n    pass\n") == []
 
 
 def test_the_admin_of_django_is_not_installed() -> None:

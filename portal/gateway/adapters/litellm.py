@@ -545,6 +545,7 @@ class Reporter:
             except (OSError, http.client.HTTPException) as error:
                 self._back_off(str(error) or type(error).__name__)
             except Exception:
+                # Without this thread no usage is reported until the proxy starts again.
                 log.exception("reporting usage failed; it will be tried again")
                 self._back_off("")
             if is_last:
