@@ -1,4 +1,7 @@
-"""Questions about single calls: which an id names, and whom and what they name."""
+"""Questions about single calls: which an id names, who sees them, and whom and what they name.
+
+One sees the calls of the projects one looks after, and one's own.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,15 +11,18 @@ from django.urls import reverse
 
 from apikeys.models import ApiKey
 from groups.models import Group
+from portal.accounts.access import can
 from portal.accounts.models import Person
+from portal.accounts.policy import Right
 from portal.decision import reservation
 from portal.decision.reservation import Reservation, request_hash
 from portal.gateway.models import Gateway
 from portal.organization.selectors import current as current_organization
 from portal.spend import calls
-from portal.spend.calls import Call, Key
+from portal.spend.calls import Call, Key, call_of
 from portal.spend.models import Price
 from portal.spend.price_book import Amounts, amounts_of
+from projects.access import projects_with
 from projects.models import Project
 from tokens.models import UserToken
 
@@ -58,6 +64,23 @@ class Told:
             return ""
         page = "apikeys:detail" if isinstance(self.credential, ApiKey) else "tokens:detail"
         return reverse(page, args=[self.credential.key_id])
+
+
+def sees(person: Person, project: int, whose: int | None) -> bool:
+    """Tell whether the person sees calls of a project that somebody (None: nobody in particular) made."""
+    if can(person, Right.SEE_CALLS, everywhere=True):
+        return True
+    if projects_with(person, Right.SEE_CALLS).filter(pk=project).exists():
+        return True
+    own = projects_with(person, Right.SEE_CALLS, own=True).filter(pk=project)
+    return whose == person.pk and own.exists()
+
+
+def calls_found(person: Person, text: str, gateway: str = "") -> list[Call]:
+    """Return the calls under a request id or a reservation id that the person sees, the latest first."""
+    calls = [call for key in keys_of(text, gateway) if (call := call_of(key)) is not None]
+    seen = [call for call in calls if sees(person, call.entry.project, call.entry.person)]
+    return sorted(seen, key=lambda call: call.entry.moment, reverse=True)
 
 
 def keys_of(text: str, gateway: str = "") -> list[Key]:

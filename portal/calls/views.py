@@ -11,9 +11,9 @@ from django.views.decorators.http import require_GET, require_http_methods
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of
 from portal.accounts.policy import Right
-from portal.calls.access import calls_found, get_call, sees
+from portal.calls.access import get_call
 from portal.calls.forms import CallFilters, CorrectForm, VoidForm
-from portal.calls.selectors import Told, moment_of, told
+from portal.calls.selectors import Told, calls_found, moment_of, sees, told
 from portal.decision import reservation
 from portal.decision.corrections import correct_usage, outcome, void_usage
 from portal.gateway.models import Gateway

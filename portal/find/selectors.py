@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Q
 from django.db.models.functions import Right
@@ -15,6 +16,7 @@ from groups.access import groups_with
 from portal.accounts import policy
 from portal.accounts.access import can
 from portal.accounts.models import Person
+from portal.calls.selectors import calls_found
 from portal.lib import secrets
 from portal.web.context import Shell
 from projects.access import projects_with
@@ -68,6 +70,7 @@ def _everywhere(person: Person, shell: Shell, words: str) -> Iterator[Section]:
     if can(person, policy.Right.SEE_PEOPLE, everywhere=True):
         yield _people(words)
     yield from _credentials(person, words)
+    yield _calls(person, words)
     yield _entries(person, words)
 
 
@@ -130,6 +133,22 @@ def _credentials(person: Person, words: str) -> Iterator[Section]:
             for row in rows[:MOST]
         ]
         yield Section(title, found, _more(listing, rows))
+
+
+def _calls(person: Person, words: str) -> Section:
+    """Return the calls under exactly this request id or reservation id: each gateway has its own."""
+    if not can(person, policy.Right.SEE_CALLS):
+        return Section("Calls", [])
+    found = [
+        Found(
+            f"{reverse('calls:find')}?{urlencode({'q': words, 'gateway': call.entry.gateway})}",
+            call.entry.request_id,
+            f"{call.entry.model} · {call.entry.occurred:%Y-%m-%d %H:%M} UTC",
+            "activity",
+        )
+        for call in calls_found(person, words)[:MOST]
+    ]
+    return Section("Calls", found)
 
 
 def _entries(person: Person, words: str) -> Section:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from groups.services import create_group
-from tests.factories import ACTOR
+from portal.gateway.services import register_gateway
+from tests.factories import ACTOR, usage
 from tokens.services import issue_token
 
 pytestmark = pytest.mark.django_db
@@ -44,6 +45,16 @@ def test_what_is_not_theirs_is_not_found(cast: Any, browse: Any) -> None:
     stranger = browse(cast.dave)
     for text in (secret, token.key_id, cast.triage.name, cast.triage.code):
         assert "Nothing you may see matches" in found(stranger, text)
+
+
+def test_a_call_is_found_by_its_request_id_by_who_may_see_it(cast: Any, browse: Any) -> None:
+    gateway, _ = register_gateway(name="edge", actor=ACTOR)
+    usage(cast.triage, "0.5", person=cast.carol, request_id="chat-4711", gateway=gateway.key_id)
+    for who, sees in ((cast.alice, True), (cast.bob, True), (cast.carol, True), (cast.dave, False)):
+        browser = browse(who)
+        page = found(browser, "chat-4711")
+        assert (f"/calls/?q=chat-4711&amp;gateway={gateway.key_id}" in page) is sees, who.name
+    assert "Calls" not in found(browse(cast.alice), "chat-47"), "only a whole id names a call"
 
 
 def test_without_javascript_it_is_a_page(cast: Any, browse: Any) -> None:
