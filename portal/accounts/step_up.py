@@ -22,6 +22,7 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 
 from portal.accounts.conf import step_up_context
+from portal.web.sealing import WAITING_FORM, Unreadable, seal, unseal
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -109,13 +110,18 @@ def is_proof(claims: dict[str, Any], kind: Guarded) -> bool:
 
 def take_sent(session: SessionBase) -> dict[str, Any] | None:
     """Return the form that waits, once: ``path`` and ``fields``; None where there is none or it is too old."""
-    found = session.pop(SENT, None)
-    is_good = isinstance(found, dict) and time.time() - found.get("at", 0) < LIFETIME
-    return found if is_good else None
+    try:
+        found = json.loads(unseal(session.pop(SENT, "").encode(), WAITING_FORM) or "{}")
+    except Unreadable:
+        return None
+    return found if time.time() - found.get("at", 0) < LIFETIME else None
 
 
 def _keep(request: HttpRequest) -> None:
-    """Keep what a form has sent; files are not kept, and nothing that is too long."""
+    """Keep what a form has sent; files are not kept, and nothing that is too long.
+
+    It is sealed, for the session lies in the database and a form may hold a secret, such as the address of a chat.
+    """
     request.session.pop(SENT, None)
     fields = [
         [name, value]
@@ -125,7 +131,8 @@ def _keep(request: HttpRequest) -> None:
     ]
     if request.FILES or sum(len(name) + len(str(value)) for name, value in fields) > LONGEST:
         return
-    request.session[SENT] = {"path": request.get_full_path(), "fields": fields, "at": int(time.time())}
+    sent = {"path": request.get_full_path(), "fields": fields, "at": int(time.time())}
+    request.session[SENT] = seal(json.dumps(sent), WAITING_FORM).decode()
 
 
 def _page_of(request: HttpRequest) -> str:

@@ -22,7 +22,7 @@ from standardwebhooks.webhooks import Webhook as Signer
 from portal.notifications import outbound
 from portal.notifications.bodies import body_for, mail, sender_host
 from portal.notifications.models import Delivery, Kind, Webhook
-from portal.notifications.sealing import Unreadable, unseal
+from portal.web.sealing import WEBHOOKS, Unreadable, unseal
 
 log = logging.getLogger(__name__)
 
@@ -110,13 +110,13 @@ def _post_to(webhook: Webhook, delivery: Delivery) -> None:
     if webhook.secret:
         signatures = [Signer(secret).sign(reference, now, body.decode()) for secret in _secrets(webhook, now)]
         headers["webhook-signature"] = " ".join(signatures)
-    outbound.post(unseal(webhook.address), body, headers)
+    outbound.post(unseal(webhook.address, WEBHOOKS), body, headers)
 
 
 def _secrets(webhook: Webhook, now: datetime) -> list[str]:
-    found = [unseal(webhook.secret)]
+    found = [unseal(webhook.secret, WEBHOOKS)]
     if webhook.previous_secret and webhook.previous_until and webhook.previous_until > now:
-        found.append(unseal(webhook.previous_secret))
+        found.append(unseal(webhook.previous_secret, WEBHOOKS))
     return found
 
 

@@ -53,7 +53,7 @@ class Message(models.Model):
 
 
 class Webhook(models.Model):
-    """An address outside that is told. Address and secrets are kept sealed: see portal.notifications.sealing."""
+    """An address outside that is told. Address and secrets are kept sealed: see portal.web.sealing."""
 
     class Format(models.TextChoices):
         """What the receiver understands."""

@@ -18,7 +18,7 @@ from portal.lib.errors import RuleBroken, refuse_if_changed
 from portal.lib.names import checked_name
 from portal.notifications import delivery, outbound
 from portal.notifications.models import Delivery, Kind, Message, Webhook
-from portal.notifications.sealing import seal
+from portal.web.sealing import WEBHOOKS, seal
 
 OVERLAP = timedelta(hours=24)
 """How long the replaced secret signs beside the new one."""
@@ -49,9 +49,9 @@ def add_webhook(
     webhook = Webhook.objects.create(
         name=name,
         format=Webhook.Format(format),
-        address=seal(address),
+        address=seal(address, WEBHOOKS),
         shown=_shown(address, format),
-        secret=seal(secret) if secret else b"",
+        secret=seal(secret, WEBHOOKS) if secret else b"",
         kinds=_checked_kinds(kinds),
         created_by=actor.display,
     )
@@ -94,7 +94,7 @@ def rotate_secret(webhook: Webhook, *, actor: Actor) -> str:
     if webhook.format != Webhook.Format.STANDARD:
         raise RuleBroken("A chat has no signing secret. Make a new address there and add it here.")
     secret = _new_secret()
-    webhook.previous_secret, webhook.secret = webhook.secret, seal(secret)
+    webhook.previous_secret, webhook.secret = webhook.secret, seal(secret, WEBHOOKS)
     webhook.previous_until = timezone.now() + OVERLAP
     webhook.version += 1
     webhook.save(update_fields=["previous_secret", "secret", "previous_until", "version"])

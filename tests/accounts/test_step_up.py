@@ -1,5 +1,6 @@
 """Confirm that it is you: what a fresh sign-in is, what it opens, and for how long."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -104,6 +105,7 @@ def test_what_a_form_had_sent_is_sent_by_the_persons_own_click_afterwards(browse
     )
     asked = asked_to_confirm(answer)
     assert asked["next"] == "/accounts/people/?q=bob"
+    assert "Bob" not in json.dumps(dict(browser.portal.session.items())), "the session lies in the database"
 
     back = confirm(browser, **asked)
 

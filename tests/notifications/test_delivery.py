@@ -13,8 +13,8 @@ from portal.accounts.models import Person
 from portal.lib.errors import ChangedMeanwhile, RuleBroken
 from portal.notifications import delivery, webhooks
 from portal.notifications.models import Delivery, Kind, Message, Webhook
-from portal.notifications.sealing import seal
 from portal.notifications.services import Draft, notify, notify_all
+from portal.web.sealing import WEBHOOKS, seal
 from tests.factories import ACTOR, person
 from tests.notifications.conftest import make_due
 from tests.notifications.receiver import Receiver
@@ -112,7 +112,7 @@ def test_a_receiver_that_is_gone_is_not_tried_again(receiver: Receiver) -> None:
 
 def test_one_failing_receiver_does_not_hold_up_the_others(receiver: Receiver) -> None:
     add(receiver, name="Away")
-    Webhook.objects.update(address=seal("http://127.0.0.1:9/"))
+    Webhook.objects.update(address=seal("http://127.0.0.1:9/", WEBHOOKS))
     add(receiver, name="There")
     for number in range(3):
         told(once=str(number))
