@@ -7,9 +7,11 @@ READY := .venv/.ready
 ARGS ?=
 SEEDS ?= 5
 TEMPLATES = $(shell find templates -name "*.html")
-# The apps whose migrations are ours, and migrations of ours that make tables in SQL: the linter reads them as changes.
-APPS := accounts apikeys approvals audit decision gateway groups notifications organization projects schedule spend tokens
+# The apps whose migrations are ours; migrations that make tables in SQL, which the linter reads as changes; and two that
+# index tables as they become what 1.0.0 begins with: nothing released has rows in them to be locked.
+APPS := accounts apikeys approvals audit decision directory gateway groups notifications organization projects schedule spend tokens
 NEW_TABLES := 0001_initial 0002_ledger 0003_touched 0004_minutes
+BEFORE_ROWS := 0002_call_credentials 0003_sessions_and_leavers
 # What the checks keep: a database of their own, away from the demo's.
 CHECKS := build/checks
 
@@ -59,7 +61,7 @@ migrations: $(READY)
 	@echo "== migrations"
 	@$(PY) manage.py makemigrations --check --dry-run --data-dir $(CHECKS)
 	@$(PY) manage.py lintmigrations --data-dir $(CHECKS) --settings tests.lint_settings --no-cache --quiet ok ignore \
-	  --include-apps $(APPS) --ignore-name $(NEW_TABLES)
+	  --warnings-as-errors --include-apps $(APPS) --ignore-name $(NEW_TABLES) $(BEFORE_ROWS)
 
 deployable: $(READY)
 	@echo "== check --deploy"
