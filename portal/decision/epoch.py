@@ -96,11 +96,6 @@ def renew() -> bool:
     return bool(valkey.call("renew", row.epoch, until(clock))[0] == b"ok")
 
 
-def fence() -> None:
-    """End Valkey's lease at once, where it can be reached: nothing is decided before the next rebuild."""
-    valkey.call("rebuild_begin", 0)
-
-
 def may_return() -> bool:
     """Whether every web process that was seen lately reaches Valkey: then it may decide again."""
     now = _now()

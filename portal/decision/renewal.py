@@ -204,10 +204,6 @@ class Renewal:
             else:
                 self.refused += 1
 
-    def is_postgres_silent(self) -> bool:
-        """Whether Postgres has not answered for a while."""
-        return self.silent_since is not None
-
 
 _renewal: Renewal | None = None
 
