@@ -1,7 +1,5 @@
 """The synchronization with Entra ID, through the command, the stand-in and the Gateway API."""
 
-import io
-import json
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -13,60 +11,20 @@ from django.utils import timezone
 
 from audit.actors import Actor
 from audit.models import AuditEntry
-from groups.models import Group, GroupMember
-from groups.services import create_group
-from portal.accounts import changes, graph
+from portal.accounts import changes
 from portal.accounts.models import Person, Session
-from portal.decision.models import Subject
-from portal.directory import services, sync
-from portal.directory.models import DirectoryState, SyncRun, WatchedGroup
+from portal.directory import sync
+from portal.directory.models import DirectoryState, SyncRun
 from portal.directory.tasks import sync_directory
 from portal.notifications.models import Message
 from projects.models import Project
-from projects.services import add_member, admit_group, create_project
 from tests import factories
+from tests.directory.conftest import run, state, token_of
 from tests.identity_fixtures import Browser, StandIn, known
 from tokens.models import UserToken
-from tokens.services import issue_token, suspend_token
+from tokens.services import suspend_token
 
 ACTOR = factories.ACTOR
-
-
-def run(expected: int = 0) -> dict[str, Any]:
-    """Run ``sync_directory --json`` and return what it prints."""
-    output, status = io.StringIO(), 0
-    try:
-        call_command("sync_directory", "--json", stdout=output)
-    except SystemExit as end:
-        status = int(str(end.code))
-    assert status == expected, output.getvalue()
-    return dict(json.loads(output.getvalue()))
-
-
-@pytest.fixture
-def carol(standin: StandIn, db: None) -> Person:
-    """Carol of the directory, a member of Claims there, whom the portal knows."""
-    standin.change("carol", groups=["claims"])
-    return known(standin, "carol")
-
-
-@pytest.fixture
-def project(carol: Person, standin: StandIn) -> Project:
-    """A project of Bob's in which Carol is a member with a token."""
-    bob = known(standin, "bob")
-    made = create_project(code="claims", name="Claims letters", owners=[bob], actor=ACTOR)
-    add_member(project=made, person=carol, actor=ACTOR)
-    return made
-
-
-def token_of(person: Person, project: Project) -> UserToken:
-    """Return a new token."""
-    return issue_token(project=project, person=person, actor=ACTOR)[0]
-
-
-def state(token: UserToken) -> str:
-    """Return what the decision knows of a token."""
-    return str(Subject.objects.get(pk=f"s:{token.key_id}").data["state"])
 
 
 def test_first_run_reads_everybody_and_later_ones_what_changed(carol: Person, standin: StandIn) -> None:
@@ -244,123 +202,6 @@ def test_only_one_run_at_a_time(standin: StandIn, transactional_db: None) -> Non
             call_command("sync_directory")
         assert sync.sync_when_due(actor=ACTOR) is None
     assert not SyncRun.objects.exists()
-
-
-@pytest.fixture
-def claims(standin: StandIn, db: None) -> Group:
-    """The group Claims, tied to Entra ID's."""
-    return create_group(
-        code="claims", name="Claims", entra_id=uuid.UUID(standin.group("claims")), actor=ACTOR
-    )
-
-
-def members(group: Group) -> set[str]:
-    return set(group.members.values_list("person__name", flat=True))
-
-
-def test_groups_are_read_when_they_or_a_group_inside_changes(
-    standin: StandIn, carol: Person, claims: Group
-) -> None:
-    everybody = create_group(
-        code="all", name="All", entra_id=uuid.UUID(standin.group("all-staff")), actor=ACTOR
-    )
-    assert run()["groups"] == 2
-    assert "Carol Jensen" in members(claims) & members(everybody)
-    assert run()["groups"] == 0
-    standin.change("carol", groups=["legal"])
-
-    answer = run()
-
-    assert (answer["groups"], answer["groups_changed"]) == (2, 1)
-    assert "Carol Jensen" not in members(claims)
-    assert "Carol Jensen" in members(everybody)
-    standin.control("PATCH", "groups/claims", nested=["legal"])
-    run()
-    assert "Carol Jensen" in members(claims)
-
-
-def test_disabled_member_stays_in_the_group(standin: StandIn, carol: Person, claims: Group) -> None:
-    run()
-    standin.change("carol", enabled=False)
-    GroupMember.objects.filter(group=claims, person__name="Mei Tan").delete()
-    WatchedGroup.objects.update(read=timezone.now() - timedelta(days=2))
-
-    run()
-
-    assert {"Carol Jensen", "Mei Tan"} <= members(claims)
-
-
-def test_group_that_vanishes_is_flagged_told_and_kept(standin: StandIn, carol: Person, claims: Group) -> None:
-    alice = known(standin, "alice")
-    alice.role_grants.create(role="admin", source="portal")
-    run()
-    standin.control("DELETE", "groups/claims")
-
-    assert run()["groups_missing"] == 1
-
-    claims.refresh_from_db()
-    assert claims.is_missing
-    assert "Carol Jensen" in members(claims)
-    assert run()["groups_missing"] == 0
-    message = Message.objects.get()
-    assert "The group Claims is gone from Entra ID" in message.title
-    assert list(message.deliveries.values_list("person", flat=True)) == [alice.pk]
-
-
-def test_somebody_who_loses_all_groups_loses_all_memberships(
-    standin: StandIn, carol: Person, project: Project, claims: Group
-) -> None:
-    other = create_project(code="other", name="Other", owners=[carol], actor=ACTOR)
-    admit_group(project=project, group=claims, actor=ACTOR)
-    token = token_of(carol, project)
-    run()
-    standin.change("carol", groups=[])
-
-    answer = run()
-
-    assert answer["memberships_ended"] == 2
-    assert not carol.memberships.exists()
-    assert not other.memberships.exists()
-    assert Subject.objects.get(pk=f"s:{token.key_id}").data["is_member"] is False
-    removed = AuditEntry.objects.filter(action="member.removed")
-    assert {entry.comment for entry in removed} == {
-        "The person belongs to no group of the directory any more."
-    }
-
-
-def test_somebody_who_changes_groups_keeps_what_was_given_to_them_directly(
-    standin: StandIn, carol: Person, project: Project, claims: Group
-) -> None:
-    admitted = create_project(code="other", name="Other", actor=ACTOR)
-    admit_group(project=admitted, group=claims, actor=ACTOR)
-    run()
-    token = token_of(carol, admitted)
-    standin.change("carol", groups=["legal"])
-
-    run()
-
-    assert list(carol.memberships.values_list("project__code", flat=True)) == ["claims"]
-    assert Subject.objects.get(pk=f"s:{token.key_id}").data["is_member"] is False
-
-
-def test_losing_all_groups_is_not_forgotten_when_graph_fails_in_between(
-    standin: StandIn, carol: Person, project: Project, claims: Group, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run()
-    standin.change("carol", groups=[])
-
-    def away(*args: object, **more: object) -> list[str]:
-        raise graph.DirectoryUnavailable("Microsoft Graph does not answer.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(services, "end_memberships_without_group", away)
-        run(expected=1)
-    assert carol.memberships.exists()
-
-    run()
-
-    assert not carol.memberships.exists()
-    assert DirectoryState.objects.get().to_check == []
 
 
 def test_administrators_are_told_when_somebody_leaves_what_nobody_else_owns(
