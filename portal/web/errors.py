@@ -18,6 +18,7 @@ SENTENCES = {
     HTTPStatus.BAD_REQUEST: "The request could not be understood.",
     HTTPStatus.FORBIDDEN: "You may not do this. Ask an administrator if you need to.",
     HTTPStatus.NOT_FOUND: "There is nothing here, or not for you.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "That is too much at once. At most 1 MB can be sent.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something failed on our side. Check whether it was saved before you repeat it.",
     HTTPStatus.SERVICE_UNAVAILABLE: "A server that the portal needs does not answer. Try again in a moment.",
 }
@@ -56,6 +57,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 404, the same for what does not exist and what is not for this person."""
     return _answer(request, HTTPStatus.NOT_FOUND, "404.html")
+
+
+def too_large(request: HttpRequest) -> HttpResponse:
+    """Answer 413, before there is a session."""
+    return _answer(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "413.html")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -12,6 +12,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.functional import cached_property
 
 from portal.lib.uuid7 import uuid7
+from portal.web.errors import too_large
 from portal.web.htmx import wants_region
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -63,6 +64,24 @@ class HeadersMiddleware:
                 response["Cache-Control"] = "no-store"
             patch_vary_headers(response, ("HX-Request", "Cookie"))
         return response
+
+
+class BodySizeMiddleware:
+    """Refuse a body that is too large before any of it is read: Django itself limits fields, but not files.
+
+    A body without a length is none at all to Django.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Pass the request on, or answer 413."""
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        largest: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if not (length.isascii() and length.isdigit()) or len(length) > 18 or int(length) > largest:
+            return too_large(request)
+        return self.get_response(request)
 
 
 class FetchSiteMiddleware:

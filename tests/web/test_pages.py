@@ -5,6 +5,7 @@ import re
 
 import pytest
 from django.test import Client
+from django.test.client import FakePayload
 
 HTMX = {"HX-Request": "true"}
 
@@ -120,6 +121,19 @@ def test_errors_are_generic(sample: Client, path: str, status: int, words: str) 
     assert response.status_code == status
     assert words in response.content.decode()
     assert response["X-Request-ID"] in response.content.decode()
+
+
+@pytest.mark.parametrize("length", [str(1024 * 1024 + 1), "9" * 40, "-1", "ten"])
+def test_too_large_a_body_is_refused_before_it_is_read(sample: Client, length: str) -> None:
+    body = FakePayload(b"")
+    for headers in ({}, HTMX):
+        response = sample.generic(
+            "POST", "/issue/", headers=headers, **{"CONTENT_LENGTH": length, "wsgi.input": body}
+        )
+        assert response.status_code == 413
+        assert "At most 1 MB can be sent" in response.content.decode()
+        assert response["Content-Security-Policy"]
+    assert not body.read_started
 
 
 def test_a_failure_tells_nothing_of_its_cause(sample: Client) -> None:
