@@ -17,6 +17,7 @@ from audit.actors import Actor, Target
 from audit.models import AuditEntry
 from audit.registry import is_ignored, is_redacted
 from audit.selectors import first_id
+from portal.lib.secrets import without_secrets
 from portal.lib.uuid7 import uuid7
 
 _VIEW_LASTS = timedelta(hours=1)
@@ -193,8 +194,8 @@ def record_view(action: Action, *, actor: Actor, target: Target) -> None:
 
 
 def _clean(text: str) -> str:
-    """Postgres stores no NUL; nothing else is taken away."""
-    return text.replace("\x00", "�")
+    """Postgres stores no NUL, and the log no secret that somebody pasted into a search; nothing else is taken away."""
+    return without_secrets(text.replace("\x00", "�"))
 
 
 def plain(value: Any) -> Any:

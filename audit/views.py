@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 from audit.access import actors_visible_to, entries_visible_to
 from audit.actions import Action
 from audit.actors import Target
-from audit.exporting import HEADS, cells_of, line_of_json
+from audit.exporting import HEADS, cells_of, lines_of_json
 from audit.forms import EntryFilters
 from audit.models import AuditSeal
 from audit.reading import Reader, auth_in_words, changes_of, line_of
@@ -146,12 +146,12 @@ def export_csv(request: HttpRequest) -> StreamingHttpResponse:
 @require_GET
 @require(Right.EXPORT_AUDIT)
 def export_ndjson(request: HttpRequest) -> StreamingHttpResponse:
-    """Download the entries as filtered, one JSON object a line, with their hashes.
+    """Download the entries as filtered, one JSON object a line, with their hashes, and a manifest as the last line.
 
     ``entry`` stands there in its canonical form, letter by letter, so that the hash can be computed again:
     SHA-256 of the previous hash, ``1`` and that text.
     """
-    lines = (line_of_json(seal) for seal in _exported(request, "JSON lines"))
+    lines = lines_of_json(_exported(request, "JSON lines"))
     response = StreamingHttpResponse(lines, content_type="application/x-ndjson; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{_name(_reader())}.ndjson"'
     return response

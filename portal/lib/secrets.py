@@ -23,6 +23,9 @@ PATTERNS = {
     )
     for kind, prefix in PREFIXES.items()
 }
+_ANYWHERE = re.compile(
+    rf"(llmgw_(?:ut|ak|gw)_[0-9A-Za-z]{{{ID_LENGTH}}}_)[0-9A-Za-z]{{{SECRET_LENGTH + CHECK_LENGTH}}}"
+)
 _LENGTH = len(USER_TOKEN) + ID_LENGTH + 1 + SECRET_LENGTH + CHECK_LENGTH
 
 
@@ -67,3 +70,8 @@ def hint(secret: str) -> str:
     """Return what may be shown after the first time: prefix, id and the last four characters."""
     start = secret.index("_", len(USER_TOKEN)) if "_" in secret[len(USER_TOKEN) :] else len(secret)
     return f"{secret[:start]}_…{secret[-4:]}"
+
+
+def without_secrets(text: str) -> str:
+    """Return the text with every secret cut off behind its id: people paste them where they do not belong."""
+    return _ANYWHERE.sub(r"\1…", text) if "llmgw_" in text else text

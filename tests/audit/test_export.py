@@ -44,7 +44,8 @@ def test_csv_holds_the_entries_as_filtered_and_no_formula(sealed: Cast, browse: 
 def test_lines_of_json_let_anybody_compute_the_hashes(sealed: Cast, browse: Browse) -> None:
     record(Action.PERSON_CREATED, actor=Actor("user", "1", 'Zoë "Z" \\ ☃'), target=Target("person", "1", "Z"))
     last = AuditSeal.objects.latest("seq").seq
-    lines = [json.loads(line) for line in text_of(browse(sealed.alice), "/audit/export/ndjson/").splitlines()]
+    text = text_of(browse(sealed.alice), "/audit/export/ndjson/")
+    *lines, end = [json.loads(line) for line in text.splitlines()]
     assert [line["seq"] for line in lines] == list(range(last, 0, -1))
     previous = "0" * 64
     for line in reversed(lines):
@@ -52,6 +53,7 @@ def test_lines_of_json_let_anybody_compute_the_hashes(sealed: Cast, browse: Brow
         assert line["prev_hash"] == previous
         assert line["hash"] == hashlib.sha256(f"{previous}1{canonical}".encode()).hexdigest()
         previous = line["hash"]
+    assert end == {"manifest": {"rows": last, "first_seq": 1, "last_seq": last, "last_hash": previous}}
 
 
 @pytest.mark.parametrize(("kind", "word"), [("csv", "CSV"), ("ndjson", "JSON lines")])

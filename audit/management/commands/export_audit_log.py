@@ -1,7 +1,5 @@
 """Take the audit log away, in the order it was written."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +8,7 @@ from django.core.management.base import CommandParser
 from audit.actions import Action
 from audit.actors import Target
 from audit.anchors import write_anchor
-from audit.exporting import HEADS, cells_of, line_of_json
-from audit.models import AuditSeal
+from audit.exporting import HEADS, Manifest, cells_of, lines_of_json
 from audit.selectors import Wanted, in_order, last_entry, matching, sealed_entries
 from audit.services import record_export
 from portal.organization.commands import moment
@@ -61,23 +58,14 @@ class Command(PortalCommand):
             | ({"until": (None, wanted.until)} if until else {}),
             comment=reason,
         )
-        manifest: dict[str, Any] = {"rows": 0, "first_seq": None, "last_seq": None, "last_hash": None}
-        seals = _counted(in_order(matching(sealed_entries(), wanted), up_to=number), manifest)
+        seals = in_order(matching(sealed_entries(), wanted), up_to=number)
         if format == "csv":
-            for line in lines(HEADS, (cells_of(seal) for seal in seals)):
+            manifest = Manifest()
+            for line in lines(HEADS, (cells_of(seal) for seal in manifest.counting(seals))):
                 self.stdout.write(line, ending="")
-            self.stderr.write(json.dumps({"manifest": manifest}))
+            self.stderr.write(manifest.line(), ending="")
         else:
-            for seal in seals:
-                self.stdout.write(line_of_json(seal), ending="")
-            self.stdout.write(json.dumps({"manifest": manifest}))
+            for line in lines_of_json(seals):
+                self.stdout.write(line, ending="")
         if anchor is not None:
             write_anchor(anchor, last)
-
-
-def _counted(seals: Iterator[AuditSeal], manifest: dict[str, Any]) -> Iterator[AuditSeal]:
-    for seal in seals:
-        manifest["rows"] += 1
-        manifest["first_seq"] = manifest["first_seq"] or seal.seq
-        manifest |= {"last_seq": seal.seq, "last_hash": seal.hash}
-        yield seal
