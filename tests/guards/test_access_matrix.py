@@ -11,7 +11,7 @@ from django.test import Client, override_settings
 from django.urls import resolve, reverse
 
 from audit.models import AuditEntry
-from portal.accounts.policy import may
+from portal.accounts.policy import STEP_UP, may
 from portal.web.conf import security_settings
 from portal.web.middleware import PERMISSIONS_POLICY
 from tests.factories import signed_in
@@ -223,6 +223,29 @@ def test_what_needs_no_session(name: str, world: World, browsers: dict[str, Clie
         assert ask(client, "GET", reverse(name)).status_code == read
         with undone():
             assert ask(client, "POST", reverse(name)).status_code == changed
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.address)
+def test_no_other_method_gets_in(row: Row, world: World, browsers: dict[str, Client]) -> None:
+    url = address(row, next(iter(things_of(row, world).values())))
+    before = AuditEntry.objects.count()
+    for method in ("OPTIONS", "PUT", "PATCH", "DELETE", "TRACE"):
+        answer = browsers["alice"].generic(method, url, secure=True)
+        assert answer.status_code in (403, 404, 405), method  # without a token; not hers; not allowed
+        check_headers(answer)
+    assert AuditEntry.objects.count() == before
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.name in STEP_UP], ids=lambda row: row.address)
+def test_what_is_guarded_is_not_had_by_asking_directly(row: Row, world: World) -> None:
+    alice, before = signed_in(world.people["alice"], has_confirmed=False), AuditEntry.objects.count()
+    for url in (address(row, thing) for thing in things_of(row, world).values()):
+        for method in ("GET", "POST"):
+            for htmx in (False, True):
+                answer = ask(alice, method, url, htmx=htmx, name="x", confirm="x", reason="x")
+                assert answer.status_code == (204 if htmx else 302)
+                assert answer["HX-Redirect" if htmx else "Location"].startswith(reverse("accounts:confirm"))
+    assert AuditEntry.objects.count() == before
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.address)
