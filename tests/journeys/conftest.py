@@ -33,7 +33,8 @@ EXPECTED = re.compile(r"Failed to load resource|Response Status Error Code")
 class Demo:
     """A running demonstration."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **more: str) -> None:
+        """Start it and wait until it is ready; `more` is added to its environment."""
         self.data_dir = data_dir
         self.ports = ports.Ports()
         self.port = self.ports.take_from(8400)
@@ -48,7 +49,8 @@ class Demo:
             "GRAPH_",
             "TEST_DATABASE",
         )
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(without)}
+        given = {name: value for name, value in os.environ.items() if not name.startswith(without)}
+        self.environment = given | more
         words = [sys.executable, "manage.py", "demo", "--port", str(self.port), "--data-dir", str(data_dir)]
         self.log = data_dir.parent / "demo.log"
         with self.log.open("wb") as log:
