@@ -42,6 +42,15 @@ def release(held: Reservation) -> None:
     _either(decide.release, fallback.release, held)
 
 
+def end(held: Reservation) -> None:
+    """Let a reservation run out now: the call is over and was sent, and nobody will report what it used."""
+    _either(_end, fallback.end, held)
+
+
+def _end(held: Reservation) -> None:
+    decide.ask("extend", held.key, 0, "")
+
+
 def extend(held: Reservation, *, now_ms: int | None = None) -> int | None:
     """Renew a reservation; return when it expires now (milliseconds), or None when it is settled or expired."""
     return _either(decide.extend, fallback.extend, held, now_ms=now_ms)

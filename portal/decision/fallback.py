@@ -247,11 +247,19 @@ def extend(held: reservation.Reservation, *, now_ms: int | None = None) -> int |
         return extend_here(held, now_ms=now_ms)
 
 
-def extend_here(held: reservation.Reservation, *, now_ms: int | None = None) -> int | None:
-    """Renew a reservation within the caller's transaction."""
+def end(held: reservation.Reservation) -> None:
+    """Let a reservation, also one that Valkey made, run out now."""
+    with deciding():
+        extend_here(held, is_over=True)
+
+
+def extend_here(
+    held: reservation.Reservation, *, now_ms: int | None = None, is_over: bool = False
+) -> int | None:
+    """Renew a reservation, or let it run out now, within the caller's transaction."""
     facts = _facts(now_ms)
     row = fallback_store.find(held.key)
-    expires = fallback_store.expiry(facts.now)
+    expires = facts.now if is_over else fallback_store.expiry(facts.now)
     if row is None:
         price = facts.config.by_id.get(held.price)
         # Whether it was renewed before is known to Valkey alone: what is not booked counts as open.

@@ -219,8 +219,18 @@ def read_call(body: dict[str, Any]) -> Call:
     )
 
 
+def read_release(body: dict[str, Any]) -> tuple[str, bool]:
+    """Read the body of ``release``: the reservation, and whether the call was sent; raise Invalid."""
+    reader = _Reader(body)
+    reservation_id, is_sent = reader.text("reservation_id", required=True), reader.flag("is_sent")
+    reader.done()
+    if reader.errors:
+        raise Invalid(reader.errors)
+    return reservation_id or "", bool(is_sent)
+
+
 def read_reservation(body: dict[str, Any]) -> str:
-    """Read the body of ``release`` and ``extend``; raise Invalid."""
+    """Read the body of ``extend``; raise Invalid."""
     reader = _Reader(body)
     reservation_id = reader.text("reservation_id", required=True)
     reader.done()

@@ -6,7 +6,7 @@ Valkey; only when the body is wrong is the gateway asked about by itself, so tha
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 log = logging.getLogger(__name__)
+_Form = TypeVar("_Form")
 
 MAX_BODY = 1 << 20
 _REASONS = {
@@ -184,12 +185,14 @@ def _usage(environ: dict[str, Any]) -> _Answer:
     )
 
 
-def _held(environ: dict[str, Any]) -> reservation.Reservation:
-    gateway, _ = _gateway(environ)
+def _form(environ: dict[str, Any], read: Callable[[dict[str, Any]], _Form]) -> _Form:
     try:
-        reservation_id = bodies.read_reservation(_body(environ))
+        return read(_body(environ))
     except bodies.Invalid as error:
         raise _Problem("invalid", errors=error.errors) from error
+
+
+def _held(gateway: str, reservation_id: str) -> reservation.Reservation:
     held = reservation.decode(reservation_id)
     if held is None or held.gateway != gateway:
         raise _Problem("not_found", detail="This gateway has no such reservation.")
@@ -197,12 +200,15 @@ def _held(environ: dict[str, Any]) -> reservation.Reservation:
 
 
 def _release(environ: dict[str, Any]) -> _Answer:
-    decider.release(_held(environ))
+    gateway, _ = _gateway(environ)
+    reservation_id, is_sent = _form(environ, bodies.read_release)
+    (decider.end if is_sent else decider.release)(_held(gateway, reservation_id))
     return 204, b"", "", []
 
 
 def _extend(environ: dict[str, Any]) -> _Answer:
-    expires = decider.extend(_held(environ))
+    gateway, _ = _gateway(environ)
+    expires = decider.extend(_held(gateway, _form(environ, bodies.read_reservation)))
     if expires is None:
         raise _Problem("reservation_closed")
     return _json({"expires_at": rfc3339(expires / 1000)})

@@ -167,7 +167,7 @@ def _paths() -> dict[str, Any]:
             _WITH_BODY,
         ),
         "/gateway/v1/release": _post(
-            "release", "A call that was never sent", "ReservationRequest", reservation,
+            "release", "A call that was never sent, or of which no usage will come", "ReleaseRequest", reservation,
             {"204": {"description": "Nothing is reserved for it any more"}}, (*_WITH_BODY, "not_found"),
         ),
         "/gateway/v1/extend": _post(

@@ -215,6 +215,17 @@ SCHEMAS: dict[str, Schema] = {
     "ReservationRequest": _object(
         ("reservation_id",), {"reservation_id": _text("As authorize answered it.")}, is_request=True
     ),
+    "ReleaseRequest": _object(
+        ("reservation_id",),
+        {
+            "reservation_id": _text("As authorize answered it."),
+            "is_sent": {
+                "type": "boolean",
+                "description": "The call was sent, and its usage will not be known: an estimate is booked at once.",
+            },
+        },
+        is_request=True,
+    ),
     "Extended": _object(("expires_at",), {"expires_at": ref("Instant")}),
     "Me": _object(
         ("project", "user", "limits"),

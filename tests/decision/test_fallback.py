@@ -238,6 +238,17 @@ def test_what_expires_while_postgres_decides_is_estimated_and_late_usage_reverse
     assert (row.settled, row.reserved) == (1, 2)
 
 
+def test_a_call_that_nobody_will_report_is_estimated_at_once_while_postgres_decides(
+    world: World, cut: Callable[[bool], None]
+) -> None:
+    fall_back(cut)
+    held = reservation.decode(ask(world, 0).reservation_id)
+    assert held is not None
+    fallback.end(held)
+    assert fallback.extend(held) is None
+    assert fallback_jobs.expire() == 1
+
+
 def test_a_revocation_a_new_limit_and_a_price_count_from_the_next_call_on(
     world: World, cut: Callable[[bool], None]
 ) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from tests.envoy.upstream import Upstream, serving
 
 CONFIGURATION = env.REPO / "docs/envoy/envoy.yaml"
 WITHIN = 90.0  # seconds anything may take
+
+_EXPIRE = "import django; django.setup(); from portal.decision import jobs; jobs.expire_reservations()"
 
 
 @dataclass
@@ -113,6 +115,13 @@ class Portal:
         found = {row["row"]["request_id"]: row["row"] for row in rows}
         assert len(found) == len(rows), "a call is booked twice"
         return found
+
+    def estimated(self) -> set[str]:
+        """The request ids of estimates, after what the worker does about reservations that have run out."""
+        self.run("-c", _EXPIRE)
+        with psycopg.connect(self.urls["DATABASE_OWNER_URL"]) as connection:
+            rows = connection.execute("SELECT request_id FROM usage_inbox WHERE kind = 'estimate'").fetchall()
+        return {row[0] for row in rows}
 
     def in_flight(self) -> int:
         """How many calls of the project are in flight, as the holder of a token is told."""
@@ -204,6 +213,18 @@ class Envoy:
         if credential:
             given["Authorization"] = f"Bearer {self.secrets.get(credential, credential)}"
         return ask(self.port, "POST", path, body, given)
+
+    @contextmanager
+    def opened(self, credential: str, **body: Any) -> Iterator[None]:
+        """Send a chat completion, and leave without having read the answer."""
+        document = json.dumps({"model": MODEL, "messages": [], "max_tokens": 50, **body})
+        given = {
+            "Content-Type": "application/json",
+            "Authorization": f"Bearer {self.secrets[credential]}",
+        }
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=WITHIN)) as connection:
+            connection.request("POST", "/v1/chat/completions", document, given)
+            yield
 
     def entries(self) -> list[dict[str, Any]]:
         """The lines of the access log."""

@@ -125,15 +125,19 @@ def test_a_call_that_never_left_is_released() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"reservation_id": None, "request_id": None, "flags": "UAEX", "status": 429, "sent": 0},
         {"usage": None},  # a stream without usage
         {"usage": None, "status": 504, "flags": "UT", "details": "response_timeout"},
         {"usage": None, "status": 503, "flags": "UF", "sent": 0, "attempts": 2, "details": "reset"},
         {"usage": None, "status": 0, "flags": "DC"},
     ],
 )
-def test_what_nobody_knows_is_left_to_the_portals_estimate(changes: dict[str, Any]) -> None:
-    assert read_line(line(**changes)) == shipper.Line()
+def test_what_nobody_will_know_is_left_to_the_portals_estimate_at_once(changes: dict[str, Any]) -> None:
+    assert read_line(line(**changes)) == shipper.Line(release="signed", is_sent=True)
+
+
+def test_a_refused_call_says_nothing() -> None:
+    refused = {"reservation_id": None, "request_id": None, "flags": "UAEX", "status": 429, "sent": 0}
+    assert read_line(line(**refused)) == shipper.Line()
 
 
 def test_names_come_back_from_their_headers() -> None:

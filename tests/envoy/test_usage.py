@@ -104,11 +104,25 @@ def test_a_providers_refusal_is_booked_as_failed(envoy: Envoy, portal: Portal, s
     assert counts(portal.booked()[request_id]) == ("failed", 0, 0, 0, 0, 0)
 
 
-def test_a_stream_without_usage_stays_reserved(envoy: Envoy, portal: Portal, ship: Ship) -> None:
+def test_a_stream_without_usage_is_estimated_within_seconds(envoy: Envoy, portal: Portal, ship: Ship) -> None:
     silent, last = id_of(envoy.chat("token", stream=True)), id_of(envoy.chat("token"))
     ship()
-    wait(lambda: last in portal.booked(), "the usage after it")
+    wait(lambda: last in portal.booked(), "the usage")
+    wait(lambda: silent in portal.estimated(), "the estimate")
     assert silent not in portal.booked()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_after_its_call_was_sent_pays_at_once(
+    envoy: Envoy, portal: Portal, ship: Ship, upstream: Upstream, stream: bool
+) -> None:
+    with envoy.opened("token", hold=True, stream=stream):
+        wait(lambda: upstream.seen and upstream.seen[-1][1].get("hold"), "the model's server")
+        request_id = upstream.seen[-1][0]["x-llm-request-id"]
+    upstream.go_on.set()
+    logged(envoy, request_id)
+    ship()
+    wait(lambda: request_id in portal.estimated(), "the estimate")
 
 
 def test_a_stream_that_broke_off_after_its_usage_is_booked(

@@ -30,6 +30,7 @@ class Upstream(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.seen: list[tuple[dict[str, str], dict[str, Any]]] = []
+        self.go_on = threading.Event()
 
     @property
     def port(self) -> int:
@@ -58,7 +59,11 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers["Content-Length"]))
         asked = json.loads(raw)
         self.server.seen.append(({name.lower(): value for name, value in self.headers.items()}, asked))
-        if asked.get("fail"):
+        if asked.get("hold"):
+            self.server.go_on.wait(60)
+            self.server.go_on.clear()
+            self.close_connection = True
+        elif asked.get("fail"):
             self._answer(429, "application/json", b'{"error":{"message":"slow down"}}')
         elif self.path.startswith("/v1/messages"):
             self._stream(_messages())

@@ -54,6 +54,26 @@ def test_a_call_is_allowed_repeated_renewed_and_given_back(scene: Scene) -> None
     assert scene.other.post("authorize", scene.call()).status == 200
 
 
+def test_a_sent_call_of_which_no_usage_will_come_is_estimated_at_once(scene: Scene) -> None:
+    reserved = scene.client.post("authorize", scene.call()).json["reservation_id"]
+    sent = {"reservation_id": reserved, "is_sent": True}
+    assert scene.other.post("release", sent).status == 404
+    assert scene.client.post("release", {**sent, "is_sent": "yes"}).status == 422
+    for _ in range(2):  # a shipper that was killed says it again
+        assert scene.client.post("release", sent).status == 204
+    assert scene.client.post("extend", {"reservation_id": reserved}).code == "reservation_closed"
+    assert jobs.expire_reservations() == 1
+    (limit,) = scene.client.ask("GET", "/gateway/v1/me", x_llm_credential=scene.secret).json["limits"]
+    assert limit["used"] == "0.00003"
+    assert scene.client.post("release", sent).status == 204
+    assert jobs.expire_reservations() == 0
+    # Usage that comes after all takes the estimate's place.
+    late = scene.event(reservation_id=reserved, input_tokens=1, output_tokens=0)
+    assert scene.client.post("usage", {"events": [late]}).json["accepted"] == 1
+    (limit,) = scene.client.ask("GET", "/gateway/v1/me", x_llm_credential=scene.secret).json["limits"]
+    assert limit["used"] == "0.000001"
+
+
 def test_the_same_request_id_with_other_content_is_refused(scene: Scene) -> None:
     assert scene.client.post("authorize", scene.call()).status == 200
     other = issue_api_key(project=scene.project, name="other", actor=ACTOR)[1]

@@ -87,17 +87,18 @@ def _ended(entry: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a line of the log is for: an event to report, a reservation to release, or nothing (both None)."""
+    """What a line of the log is for: an event to report, a reservation to give up (``is_sent``: for an estimate)."""
 
     event: dict[str, Any] | None = None
     release: str | None = None
+    is_sent: bool = False
 
 
 def read_line(raw: bytes) -> Line:
     """Read one line of the access log; raise ValueError for what is none.
 
-    Refused calls have no reservation. A call that never left Envoy is released. One that left and brought no usage
-    back – cut off, or a stream without it – is left alone: when its reservation expires, the portal books an estimate.
+    Refused calls have no reservation. A call that never left Envoy is released. Of one that left and brought no usage
+    back – cut off by either side, or a stream without it – nothing more will be heard: the portal books an estimate.
     """
     entry = json.loads(raw)
     if not isinstance(entry, dict):
@@ -114,7 +115,7 @@ def read_line(raw: bytes) -> Line:
         if not entry.get("sent") and (entry.get("attempts") or 0) <= 1:
             return Line(release=reservation_id)
         if status < 400 or entry.get("details") != "via_upstream":
-            return Line()
+            return Line(release=reservation_id, is_sent=True)
         tokens = {
             "input_tokens": 0,
             "output_tokens": 0,
@@ -289,9 +290,10 @@ class Portal:
             log.error("rejected as %s (%s): %s", refused["code"], refused["detail"], event)
         log.info("%d reported, %d known before", answer.get("accepted", 0), answer.get("duplicates", 0))
 
-    def release(self, reservation_id: str) -> None:
-        """Give back what was reserved for a call that was never sent."""
-        self._insist("release", {"reservation_id": reservation_id}, ("not_found", "malformed", "invalid"))
+    def release(self, reservation_id: str, is_sent: bool) -> None:
+        """Give up a reservation: the call was never sent, or was and nobody will say what it used."""
+        document = {"reservation_id": reservation_id} | ({"is_sent": True} if is_sent else {})
+        self._insist("release", document, ("not_found", "malformed", "invalid"))
 
     def _insist(self, name: str, document: dict[str, Any], final: tuple[str, ...]) -> dict[str, Any]:
         """Post until the portal takes it or refuses it with one of the codes; nobody else's answer counts."""
@@ -334,7 +336,7 @@ def ship(source: Log, portal: Portal, state: Path) -> bool:
     portal.report([line.event for line in read if line.event is not None])
     for line in read:
         if line.release is not None:
-            portal.release(line.release)
+            portal.release(line.release, line.is_sent)
     source.advance().save(state)
     return True
 
