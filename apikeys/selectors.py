@@ -8,11 +8,12 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from apikeys.models import ApiKey
-from portal.credentials.selectors import MOST_FOUND, unused_since, with_status, with_text
+from portal.accounts.selectors import people_meant
+from portal.credentials.selectors import unused_since, with_status, with_text
 from portal.organization.selectors import current as current_organization
 from portal.spend import scopes, selectors
 from portal.spend.selectors import NOTHING, Calendar
-from projects.models import Project
+from projects.selectors import projects_meant
 
 OLD_DAYS = 90
 STATES = [("rotating", "Rotating"), ("old", f"Secret older than {OLD_DAYS} days")]
@@ -36,14 +37,17 @@ class KeyRow:
 
 
 def matching(
-    keys: QuerySet[ApiKey], *, text: str = "", project: str = "", status: str = ""
+    keys: QuerySet[ApiKey], *, text: str = "", project: str = "", person: str = "", status: str = ""
 ) -> QuerySet[ApiKey]:
     """Return the keys that fit every filter given, with project, owner and deputy."""
     now = timezone.now()
     if text:
-        keys = with_text(keys, text, Q(project__in=_ids(text)))
+        keys = with_text(keys, text, Q(project__in=projects_meant(text)))
     if project:
-        keys = keys.filter(project__in=_ids(project))
+        keys = keys.filter(project__in=projects_meant(project))
+    if person:
+        people = people_meant(person)
+        keys = keys.filter(Q(owner__in=people) | Q(deputy__in=people))
     if status == "rotating":
         keys = keys.filter(previous_until__gt=now, revoked__isnull=True)
     elif status == "old":
@@ -56,14 +60,6 @@ def matching(
     else:
         keys = with_status(keys, status)
     return keys.select_related("project", "owner", "deputy")
-
-
-def _ids(text: str) -> list[int]:
-    """Return the projects that a text means: the one with that code, else those with it in their name."""
-    exact = list(Project.objects.filter(code=text).values_list("pk", flat=True))
-    return exact or list(
-        Project.objects.filter(name__icontains=text).order_by("pk").values_list("pk", flat=True)[:MOST_FOUND]
-    )
 
 
 def key_rows(keys: Sequence[ApiKey], calendar: Calendar) -> list[KeyRow]:

@@ -209,3 +209,10 @@ def choices(projects: ProjectQuerySet, chosen: str = "") -> list[tuple[int, str]
     if chosen.isdigit() and len(chosen) < 16 and int(chosen) not in dict(found):
         found += projects.filter(pk=int(chosen)).values_list("pk", "name")
     return found
+
+
+def projects_meant(text: str, most: int = 500) -> list[int]:
+    """Return the projects that a text means, as numbers: the one with that code, else those with it in their name."""
+    exact = list(Project.objects.filter(code=text).values_list("pk", flat=True))
+    named = Project.objects.filter(name__icontains=text).order_by("pk")
+    return exact or list(named.values_list("pk", flat=True)[:most])

@@ -32,6 +32,7 @@ class UserToken(CallCredential):
         # One for each order and each filter that lists offer.
         indexes = [
             models.Index(fields=["project", "-created"], name="user_token_project_idx"),
+            models.Index(fields=["created", "id"], name="user_token_created_idx"),
             models.Index(fields=["person"], name="user_token_person_idx"),
             models.Index(fields=["expires", "id"], name="user_token_expires_idx"),
             models.Index(

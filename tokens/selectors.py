@@ -8,11 +8,12 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from portal.accounts.models import Person
-from portal.credentials.selectors import MOST_FOUND, unused_since, with_status, with_text
+from portal.accounts.selectors import people_meant
+from portal.credentials.selectors import unused_since, with_status, with_text
 from portal.organization.selectors import current as current_organization
 from portal.spend import scopes, selectors
 from portal.spend.selectors import NOTHING, Calendar
-from projects.models import Project
+from projects.selectors import projects_meant
 from tokens.models import UserToken
 
 
@@ -38,9 +39,9 @@ def matching(
 ) -> QuerySet[UserToken]:
     """Return the tokens that fit every filter given, with project and person; `person` is an id."""
     if text:
-        tokens = with_text(tokens, text, Q(person__in=_people(text)))
+        tokens = with_text(tokens, text, Q(person__in=people_meant(text)))
     if project:
-        tokens = tokens.filter(project__in=_projects(project))
+        tokens = tokens.filter(project__in=projects_meant(project))
     if group:
         tokens = tokens.filter(project__group__code=group)
     if person:
@@ -56,19 +57,6 @@ def matching(
 def current_tokens_of(person: Person, within: QuerySet[UserToken]) -> QuerySet[UserToken]:
     """Return the tokens of a person that are not revoked, of those given."""
     return within.filter(person=person, revoked__isnull=True)
-
-
-def _people(text: str) -> list[int]:
-    """Return the people whose name or address holds the text."""
-    found = Person.objects.filter(Q(name__icontains=text) | Q(email__icontains=text))
-    return list(found.order_by("pk").values_list("pk", flat=True)[:MOST_FOUND])
-
-
-def _projects(text: str) -> list[int]:
-    """Return the projects that a text means: the one with that code, else those with it in their name."""
-    exact = list(Project.objects.filter(code=text).values_list("pk", flat=True))
-    named = Project.objects.filter(name__icontains=text).order_by("pk")
-    return exact or list(named.values_list("pk", flat=True)[:MOST_FOUND])
 
 
 def token_rows(tokens: Sequence[UserToken], calendar: Calendar) -> list[TokenRow]:

@@ -11,8 +11,9 @@ from portal.accounts.access import can, person_of
 from portal.accounts.models import Person
 from portal.accounts.policy import Right
 from portal.credentials.selectors import STATUSES, UNUSED, counted
+from portal.credentials.tables import BY_SPEND, page_in_order
 from portal.spend.selectors import Calendar
-from portal.web.pagination import Page, page_of
+from portal.web.pagination import Page
 from portal.web.tables import Column, FilterForm, sorting
 from tokens.models import UserToken
 from tokens.selectors import matching, token_rows
@@ -24,7 +25,8 @@ COLUMNS = (
     Column("project", "Project", order=("project__name", "pk"), css="p3"),
     Column("token", "Token", css="p3"),
     Column("today", "Today", css="p4"),
-    Column("month", "This month"),
+    Column("month", "This month", order=BY_SPEND, starts_descending=True),
+    Column("created", "Issued", order=("created", "pk"), css="p4", starts_descending=True, is_time=True),
     Column("expires", "Expires", order=("expires", "pk"), css="p3"),
     Column("used", "Last used", order=("last_used", "pk"), css="p4", starts_descending=True, is_time=True),
     Column("status", "Status", css="p2"),
@@ -82,7 +84,9 @@ def token_table(
     columns = [column for column in COLUMNS if column.key not in left_out]
     table = sorting(columns, request.GET, default="person" if is_project else "-used")
     found = filters.found(tokens)
-    page: Page[UserToken] = page_of(found, order=table.order, cursor=request.GET.get("cursor", ""))
+    page: Page[UserToken] = page_in_order(
+        found, kind="user_token", order=table.order, cursor=request.GET.get("cursor", "")
+    )
     return {
         "filters": filters,
         "table": table,

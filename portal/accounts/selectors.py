@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from django.db.models import Q
+
 from portal.accounts.models import Person
 
 
@@ -21,3 +23,9 @@ def roles_granted(person: Person, source: str = "") -> list[str]:
     if source:
         grants = grants.filter(source=source)
     return [f"{grant.role}:{grant.group.code}" if grant.group else str(grant.role) for grant in grants]
+
+
+def people_meant(text: str, most: int = 500) -> list[int]:
+    """Return the people whose name or address holds the text, as numbers."""
+    found = Person.objects.filter(Q(name__icontains=text) | Q(email__icontains=text))
+    return list(found.order_by("pk").values_list("pk", flat=True)[:most])

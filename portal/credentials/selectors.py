@@ -21,7 +21,6 @@ STATUSES = [
 UNUSED = ("unused", "Not used for long")
 
 MOST_COUNTED = 1000
-MOST_FOUND = 500
 
 M = TypeVar("M", bound=Model)
 

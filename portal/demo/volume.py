@@ -117,6 +117,12 @@ _ROLLUP = """
         input_tokens = r.input_tokens + excluded.input_tokens, output_tokens = r.output_tokens + excluded.output_tokens,
         spend = r.spend + excluded.spend
 """
+_MONTHS = """
+    UPDATE credential_month AS m SET first = used.first, spend = used.spend
+      FROM (SELECT DISTINCT ON (scope_key) scope_key, date_trunc('month', day)::date AS first, sum(spend) AS spend
+              FROM spend_rollup WHERE scope_key LIKE 'c:v%%' GROUP BY 1, 2 ORDER BY 1, 2 DESC) AS used
+     WHERE used.scope_key = 'c:' || m.credential
+"""
 
 
 def load(size: Size) -> None:
@@ -153,6 +159,7 @@ def load(size: Size) -> None:
         _run(_LIMITS, wanted)
         _run(_SUBJECTS, wanted)
     _usage(wanted, size.days)
+    _run(_MONTHS, wanted)
     _run("INSERT INTO spend_touched (project) SELECT id FROM project WHERE id >= %(first_project)s", wanted)
     _run("ANALYZE", {})
     standing.catch_up_with_time(batch=10_000, most=size.projects + 1000)

@@ -332,6 +332,12 @@ _MOVE = f"""
             spend = r.spend + excluded.spend
     ), touched AS (
         INSERT INTO spend_touched (project) SELECT DISTINCT project FROM batch
+    ), sorted_by AS (
+        UPDATE credential_month AS m
+           SET first = l.first, spend = l.spend + CASE WHEN m.first = l.first THEN m.spend ELSE 0 END
+          FROM (SELECT DISTINCT ON (credential) credential, date_trunc('month', day)::date AS first, sum(spend) AS spend
+                  FROM batch GROUP BY 1, 2 ORDER BY 1, 2 DESC) AS l
+         WHERE m.credential = l.credential AND m.first <= l.first
     ), counted AS (
         INSERT INTO call_minute AS m (minute, served, failed)
         SELECT date_trunc('minute', moment), coalesce(sum(calls) FILTER (WHERE status <> 'failed'), 0),

@@ -191,6 +191,27 @@ class Rollup(models.Model):
         managed = False
 
 
+class CredentialMonth(models.Model):
+    """What a credential spent in the latest month in which it was used: what lists of credentials are sorted by.
+
+    Every user token and API key has one from its issue on, by a trigger on their tables. The mover of the inbox adds to
+    it with the roll-ups.
+    """
+
+    credential = models.CharField(max_length=12, primary_key=True)
+    kind = models.CharField(max_length=10, help_text="user_token or api_key.")
+    first = models.DateField(
+        db_default="1970-01-01", help_text="The first day of the month; 1970: never used."
+    )
+    spend = Total(db_default=0)
+
+    class Meta:
+        db_table = "credential_month"
+        indexes = [
+            models.Index(fields=["kind", "first", "spend", "credential"], name="credential_month_order_idx")
+        ]
+
+
 class Refusal(models.Model):
     """A refused call, or several alike in one minute. Kept apart from spend: it cost nothing."""
 
