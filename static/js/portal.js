@@ -32,7 +32,9 @@
     if (!dialog || dialog.matches(":modal")) return;
     $(`[popovertarget="${document.activeElement.closest("[popover]")?.id}"]`)?.focus();  // where it returns to
     dialog.showModal();
-    ($("#errors, [autofocus]", dialog) || $(".body :is(input:not([type=hidden]), select, textarea)", dialog))?.focus();
+    const first = $(".body :is(input:not([type=hidden]), select, textarea)", dialog);
+    const chosen = first?.type === "radio" && $(`[name="${first.name}"]:checked`, dialog);  // Space must not choose another
+    ($("#errors, [autofocus]", dialog) || chosen || first)?.focus();
   };
   const openArrived = () => $$("dialog[data-open]:not([open])").forEach(open);
 
