@@ -74,7 +74,7 @@ def month_chart(
     length = calendar.monthrange(first.year, first.month)[1]
     total = _running(spent)
     peak = max([*total, limit or 0, *(outlook.high if outlook else ())], default=0)
-    scale = _scale(peak + peak // 12, least=NANO // 100)
+    scale = _scale(peak + peak // 12, least=NANO // 25)
     x = round(max(len(spent) - 1 + today_part, 0), 2) if spent else 0.0
     now = total[-1] if total else 0
     points = [(0.0, 0), *((float(day), value) for day, value in enumerate(total[:-1], 1)), (x, now)]
@@ -147,7 +147,7 @@ def daily_chart(
     """Draw one bar for each day from `first` and the daily limit; `length` leaves room for days to come."""
     length = max(length, len(spent), 1)
     peak = max([*spent, limit or 0])
-    scale = _scale(peak + peak // 12, least=NANO // 100)
+    scale = _scale(peak + peak // 12, least=NANO // 25)
     text = f"The highest day is {_money(max(spent, default=0), currency)}."
     if limit:
         text += f" The daily limit is {_round(limit, currency)}."

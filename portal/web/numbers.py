@@ -16,8 +16,8 @@ _STEPS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 
 
 def count(value: int | None) -> str:
-    """Return a whole number with thousands separated: ``486,210``."""
-    return UNKNOWN if value is None else f"{value:,}"
+    """Return a whole number with thousands separated: ``486,210``, ``−1,403``."""
+    return UNKNOWN if value is None else f"{value:,}".replace("-", "−")
 
 
 def short(value: int | None) -> str:
