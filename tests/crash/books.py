@@ -15,6 +15,8 @@ from tests.crash.estate import REVOKED, Estate
 from tests.crash.found import LIMIT, PRICES
 from tests.crash.gateway import read
 
+ENOUGH = 50  # calls that were acknowledged; with fewer nothing was tried
+
 _ROWS = """
     SELECT gateway, request_id, kind, input_tokens, output_tokens, spend FROM ledger
     UNION ALL SELECT gateway, request_id, kind, input_tokens, output_tokens, spend FROM usage_inbox
@@ -66,7 +68,7 @@ def compare(estate: Estate, revoked_at: float, lost: int) -> str:
                 spent[projects[credential]] += sum(row[3] for row in rows)
             told["refused"] += "refused" in call
     assert not booked, f"nobody made these calls: {list(booked)[:3]}"
-    assert told["ok"] > 50, f"too little was going on: {told}"
+    assert told["ok"] > ENOUGH, f"too little was going on: {told}"
     limit = int(LIMIT * 10**9)
     assert spent["tight"] <= limit + lost, (spent, limit, lost)
     return (
@@ -89,6 +91,15 @@ def _audit_is_whole(connection: psycopg.Connection[Any]) -> None:
         last = own
     found = connection.execute("SELECT count(*) FROM audit_entry").fetchone()
     assert found == (count,), "an audit entry has no seal"
+
+
+def acknowledged(estate: Estate) -> int:
+    """Return how much usage the gateways know to be taken."""
+    return sum(
+        line["what"] == "ok"
+        for number in range(len(estate.facts["gateways"]))
+        for line in read(estate.history(number))
+    )
 
 
 def is_drained(estate: Estate) -> bool:

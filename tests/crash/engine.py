@@ -33,7 +33,7 @@ SPEED = 250  # calls a second: the trace has one a second
 VICTIMS = ("web", "worker", "valkey", "postgres", "flush")
 
 
-def wait_for(condition: Callable[[], bool], what: str, within: float = 90.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, within: float = 180.0) -> None:
     """Ask again and again until it holds."""
     deadline = time.monotonic() + within
     while not condition():

@@ -23,7 +23,7 @@ from tests.crash.proxies import Proxies
 REVOKED = 3  # which of the credentials is revoked under way
 
 
-def wait_for(condition: Callable[[], object], what: str, within: float = 90.0) -> None:
+def wait_for(condition: Callable[[], object], what: str, within: float = 180.0) -> None:
     """Ask again and again until it holds."""
     deadline = time.monotonic() + within
     while not condition():
@@ -87,7 +87,7 @@ class Estate:
             worker = ["worker", "--concurrency", "1", "--loglevel", "warning", "--without-mingle"]
             self.start(f"worker {number}", [*celery, *worker, "--without-gossip"])
             self.start(f"beat {number}", [*celery, "beat", "--loglevel", "warning", "--pidfile", ""])
-        wait_for(self.is_ready, "web answers", 120)
+        wait_for(self.is_ready, "web answers")
         for number, gateway in enumerate(self.facts["gateways"]):
             plan = self.directory / f"plan-{number}.json"
             content = {**gateway, "credentials": self.facts["credentials"], "seed": f"{self.seed}-{number}"}
@@ -160,7 +160,7 @@ class Estate:
             env=self.direct if direct else self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=180,
         )
         if done.returncode:
             raise AssertionError(f"{words[0]} ended with {done.returncode}: {done.stdout}{done.stderr}")
