@@ -63,6 +63,9 @@ class Action(models.TextChoices):
     LIMIT_RETURNED = "limit.returned", "ended a raised limit of"
 
     AUDIT_VIEWED = "audit.viewed", "looked at"
+    VIEWING_STARTED = "viewing.started", "began to look as"
+    VIEWING_ENDED = "viewing.ended", "stopped looking as"
+    PAGE_VIEWED = "page.viewed", "looked as somebody else at"
     LIST_VIEWED = "list.viewed", "looked at the list of"
     AUDIT_EXPORTED = "audit.exported", "exported entries of"
     LIMITS_EXPORTED = "limits.exported", "exported the limits of"

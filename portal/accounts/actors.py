@@ -11,14 +11,20 @@ from portal.accounts.sessions import mark_of
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """Return who makes the request; a visitor when nobody is signed in."""
-    person = request.user
+    """Return who makes the request; a visitor when nobody is signed in.
+
+    Who looks as somebody else stays who acts; the name says as whom.
+    """
+    person, shown = getattr(request, "viewer", None) or request.user, request.user
     if not isinstance(person, Person):
         return visitor(request)
+    label = person_label(person)
+    if person != shown:
+        label = f"{person.name} as {shown} <{person.email}>"
     return Actor(
         "user",
         str(person.pk),
-        person_label(person),
+        label,
         tid=str(person.tid or ""),
         oid=str(person.oid or ""),
         auth="entra",

@@ -154,6 +154,7 @@ STEP_UP: Mapping[str, str] = MappingProxyType(
         "accounts:grant": "access",
         "accounts:revoke": "access",
         "accounts:allow_guest": "access",
+        "accounts:view_as": "access",
         "groups:add_admin": "access",
         "directory:hand_over": "access",
         "roles:policy": "access",

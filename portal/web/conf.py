@@ -25,6 +25,7 @@ MIDDLEWARE = (
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "portal.accounts.middleware.SignInRequiredMiddleware",
+    "portal.accounts.viewing.ViewingMiddleware",
     "portal.accounts.middleware.StepUpMiddleware",
 )
 """From the outside in: headers for every answer, static files, htmx, the session, what is refused, the person."""

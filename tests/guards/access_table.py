@@ -40,7 +40,7 @@ projects:members                project     AUOGWM  AUOGWM      -
 projects:export_members         project     AUOGWM  AUOGW       -
 projects:add_member             project     AUOGWM  AGW         AGW:422
 projects:import_members         project     AUOGWM  AGW         AGW:422
-projects:export_members_template project    AUOGWM  AGW         -
+projects:import_members_template project    AUOGWM  AGW         -
 projects:import_members_add     project     AUOGWM  -           AGW:400
 projects:change_role            role        AUOGWM  AG          AG
 projects:remove_member          membership  AUOGWM  AGW         AGW
@@ -183,6 +183,8 @@ directory:status                -           AUO     AUO         -
 directory:hand_over             person      A       A           A:422
 accounts:grant                  -           A       A           A:422
 accounts:revoke                 person      A       A           A
+accounts:view_as                person      A       A           A:422
+accounts:stop_viewing           -           *       -           *
 accounts:end_sessions           person      A       A           A
 accounts:link                   unlinked    A       A           A:422
 accounts:find_people            -           AGW     AGW         -

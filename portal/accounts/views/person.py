@@ -6,18 +6,22 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from portal.accounts import services, signing_out
+from portal.accounts import services, signing_out, viewing
 from portal.accounts.access import can, person_of, require
 from portal.accounts.actors import actor_of, session_mark
+from portal.accounts.forms import ReasonForm
 from portal.accounts.models import Person
 from portal.accounts.pages import profile
 from portal.accounts.policy import Right
 from portal.directory.selectors import left_behind
+from portal.lib.errors import RuleBroken
 from portal.organization.selectors import current as current_organization
 from portal.spend import scopes
 from portal.spend import selectors as spend
+from portal.web.forms import posted
+from portal.web.htmx import render_dialog
 
 
 @require_GET
@@ -65,6 +69,36 @@ def end_session(request: HttpRequest, pk: int, mark: str) -> HttpResponseRedirec
     services.end_session(person=person, mark=mark, actor=actor_of(request))
     messages.success(request, "The session has ended")
     return redirect("accounts:person", pk=pk)
+
+
+@require_http_methods(["GET", "POST"])
+@require(Right.MANAGE_ACCESS)
+def view_as(request: HttpRequest, pk: int) -> HttpResponse:
+    """Begin to look at the portal as somebody else sees it."""
+    person, form = get_object_or_404(Person, pk=pk), ReasonForm(posted(request))
+    form.fields["reason"].required = True
+    if form.is_valid():
+        try:
+            viewing.start(request, person, reason=form.cleaned_data["reason"])
+        except RuleBroken as broken:
+            form.add_error(broken.field, broken.message)
+        else:
+            return redirect(viewing.home())
+    return render_dialog(
+        request,
+        "accounts/view_as.html",
+        {"form": form, "person": person, "minutes": viewing.LASTS // 60},
+        title=f"Look as {person}?",
+        back=reverse("accounts:person", args=[pk]),
+        status=422 if form.errors else 200,
+    )
+
+
+@require_POST
+def stop_viewing(request: HttpRequest) -> HttpResponseRedirect:
+    """Show one's own pages again."""
+    pk = viewing.stop(request)
+    return redirect("accounts:person", pk=pk) if pk else HttpResponseRedirect(viewing.home())
 
 
 @require_GET
