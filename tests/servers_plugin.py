@@ -10,11 +10,19 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import pytest
 
 from portal.demo.lease import Lease
 
+# A test is one transaction, which on a busy machine may idle longer than one of the portal's ever does.
+_PATIENT = urlencode(
+    {
+        "options": "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10min",
+    },
+    quote_via=quote,
+)
 _lease: Lease | None = None
 
 
@@ -26,7 +34,7 @@ def _start() -> None:
     os.environ["PORTAL_DATA_DIR"] = str(directory)
     _lease = Lease(directory, durable=False, remove=True).join()
     urls = _lease.urls
-    os.environ["DATABASE_URL"] = os.environ["DATABASE_OWNER_URL"] = urls["DATABASE_OWNER_URL"]
+    os.environ["DATABASE_URL"] = os.environ["DATABASE_OWNER_URL"] = f"{urls['DATABASE_OWNER_URL']}&{_PATIENT}"
     os.environ["REDIS_URL"] = urls["REDIS_URL"]
     os.environ["TEST_DATABASE_APP_URL"] = urls["DATABASE_URL"].replace("@/portal?", "@/test_portal?")
 

@@ -1,6 +1,7 @@
 """A change and its entry are one: neither is there without the other."""
 
 from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -52,7 +53,7 @@ def test_without_the_change_there_is_no_entry(committed: Cast, browse: Browse) -
     bob = browse(committed.bob)
     write = AuditEntry.save
 
-    def write_then_fail(entry: AuditEntry, **how: bool) -> None:
+    def write_then_fail(entry: AuditEntry, **how: Any) -> None:
         write(entry, **how)
         raise DatabaseError("the connection was lost")
 
