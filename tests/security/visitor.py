@@ -40,7 +40,8 @@ class Visitor:
 
     def _note(self, answer: requests.Response, **_: Any) -> None:
         """Keep what was shown, without what the request itself had said: a search shows what it searched for."""
-        sent = unquote(f"{answer.request.url} {answer.request.body or ''}")
+        body = answer.request.body or ""
+        sent = unquote(f"{answer.request.url} {body.decode('latin-1') if isinstance(body, bytes) else body}")
         text = answer.text
         for secret in set(_SECRETS.findall(sent)):
             text = text.replace(secret, "")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -126,10 +127,9 @@ def test_errors_are_generic(sample: Client, path: str, status: int, words: str) 
 @pytest.mark.parametrize("length", [str(1024 * 1024 + 1), "9" * 40, "-1", "ten"])
 def test_too_large_a_body_is_refused_before_it_is_read(sample: Client, length: str) -> None:
     body = FakePayload(b"")
+    sent: dict[str, Any] = {"CONTENT_LENGTH": length, "wsgi.input": body}
     for headers in ({}, HTMX):
-        response = sample.generic(
-            "POST", "/issue/", headers=headers, **{"CONTENT_LENGTH": length, "wsgi.input": body}
-        )
+        response = sample.generic("POST", "/issue/", headers=headers, **sent)
         assert response.status_code == 413
         assert "At most 1 MB can be sent" in response.content.decode()
         assert response["Content-Security-Policy"]
