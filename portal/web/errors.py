@@ -6,8 +6,10 @@ The reference on the page is the request's id, which stands in the log and the a
 import sys
 from http import HTTPStatus
 
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
 from django.template import loader
 
 from portal.lib.errors import Unavailable
@@ -28,15 +30,28 @@ STALE = (
 )
 
 
-def _answer(request: HttpRequest, status: HTTPStatus, template: str, sentence: str = "") -> HttpResponse:
+def _answer(
+    request: HttpRequest, status: HTTPStatus, template: str, sentence: str = "", **more: object
+) -> HttpResponse:
     if wants_region(request):
         return HttpResponse(sentence or SENTENCES[status], content_type="text/plain", status=status)
     context = {
         **shell(request),
         "reference": getattr(request, "request_id", ""),
         "again": request.get_full_path() if request.method == "GET" else "/",
+        **more,
     }
     return HttpResponse(loader.get_template(template).render(context), status=status)
+
+
+def _typed(request: HttpRequest) -> list[tuple[str, str]]:
+    """Return what a form sent, to send it again: with the token it came with, so nobody else's form gets ours."""
+    try:
+        return (
+            [] if request.FILES else [(name, value) for name, each in request.POST.lists() for value in each]
+        )
+    except (BadRequest, SuspiciousOperation, UnreadablePostError):
+        return []
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -67,7 +82,10 @@ def too_large(request: HttpRequest) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer 500; 503 while a server that the portal needs is away."""
     if isinstance(sys.exception(), _AWAY):
-        answer = _answer(request, HTTPStatus.SERVICE_UNAVAILABLE, "503.html")
+        here = request.get_full_path()
+        answer = _answer(
+            request, HTTPStatus.SERVICE_UNAVAILABLE, "503.html", typed=_typed(request), here=here
+        )
         answer["Retry-After"] = "10"
         return answer
     return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "500.html")

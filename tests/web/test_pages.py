@@ -154,6 +154,11 @@ def test_a_server_that_is_away_is_told_of_and_where_to_try_again(sample: Client)
     assert "The portal cannot answer now" in page.content.decode()
     assert 'href="/away/?q=one"' in page.content.decode()
     assert "10.0.0.7" not in page.content.decode()
+    form = client.post(
+        "/away/", {"name": 'Claims "triage"', "csrfmiddlewaretoken": "theirs"}
+    ).content.decode()
+    assert '<input type="hidden" name="name" value="Claims &quot;triage&quot;">' in form
+    assert form.count("csrfmiddlewaretoken") == form.count("theirs") == 1
     told = client.get("/away/", headers=HTMX)
     assert told.content.decode().startswith("A server that the portal needs does not answer.")
 
