@@ -1,9 +1,11 @@
-"""How the decider is, asked without waiting for it: a page that tells of trouble must not hang in it.
+"""How the decider and its counters are, asked without waiting: a page that tells of trouble must not hang in it.
 
 When the minute's check last ran stands in no table, because a check that finds nothing writes nothing.
 """
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -34,22 +36,41 @@ def note_check() -> None:
     valkey.command("SET", _KEY, int(time.time()))
 
 
-def decider() -> Decider:
-    """Return the state of the decider; raise Unavailable when it does not answer within a second."""
+@contextmanager
+def _briefly() -> Iterator[Connection]:
+    """Lend a connection of its own; what does not answer within a second becomes Unavailable."""
     options = dict(parse_url(settings.REDIS_URL))
     kind = options.pop("connection_class", Connection)
     waits = {"socket_connect_timeout": _PATIENCE, "socket_timeout": _PATIENCE, "protocol": 2}
     connection: Connection = kind(**waits, **options)
     try:
         connection.connect()
-        connection.send_command("GET", _KEY)
-        checked = connection.read_response()
-        connection.send_command("FCALL_RO", "state", 0)
-        state = _state(connection)
+        yield connection
     except (RedisError, OSError) as error:
         raise Unavailable("Valkey cannot be reached") from error
     finally:
         connection.disconnect()
+
+
+def counters(names: Sequence[str]) -> list[Any]:
+    """Return the counters as `read` gives them, for pages; raise Unavailable when they are not to be had at once."""
+    if not names:
+        return []
+    with _briefly() as connection:
+        connection.send_command("FCALL_RO", "read", 0, *names)
+        answer: list[Any] = connection.read_response()
+    if answer[0] != b"ok":
+        raise Unavailable("The counters wait for their rebuild")
+    return answer[1:]
+
+
+def decider() -> Decider:
+    """Return the state of the decider; raise Unavailable when it does not answer within a second."""
+    with _briefly() as connection:
+        connection.send_command("GET", _KEY)
+        checked = connection.read_response()
+        connection.send_command("FCALL_RO", "state", 0)
+        state = _state(connection)
     last_check = datetime.fromtimestamp(int(checked), UTC) if checked else None
     if not state or state[0] != b"ok":
         return Decider(0, 0, 0, last_check)

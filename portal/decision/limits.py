@@ -8,7 +8,7 @@ from django.db import transaction
 
 from audit.actors import Actor, Target
 from portal.accounts.models import Person
-from portal.decision import valkey
+from portal.decision import health
 from portal.decision.envelopes import Beyond, beyond
 from portal.decision.services import lock_limits, set_limit, shown_amount
 from portal.lib.errors import RuleBroken, Unavailable
@@ -175,11 +175,11 @@ def held_for_calls(scope_keys: Sequence[str]) -> dict[str, int]:
     """Return what open reservations hold of the spend of each scope; nothing while Valkey is away."""
     names = [f"k:{key}|spend|{window}|" for key in scope_keys for window in ("day", "month")]
     try:
-        answer = valkey.call("read", *names) if names else []
+        counters = health.counters(names)
     except Unavailable:
         return {}
     held: dict[str, int] = {}
-    for name, counter in zip(names, answer[1:], strict=False):
+    for name, counter in zip(names, counters, strict=False):
         if counter:
             key = name[2:].split("|", 1)[0]
             held[key] = max(held.get(key, 0), counter[3] * 10**9 + counter[4])

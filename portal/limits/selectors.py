@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from portal.decision import valkey
+from portal.decision import health
 from portal.lib import windows
 from portal.lib.errors import Unavailable
 from portal.lib.money import format_money
@@ -67,16 +67,21 @@ def rows_of(limits: Sequence[Limit], zone: str) -> list[LimitRow]:
     ]
 
 
+def is_counted(limit: Limit) -> bool:
+    """Tell whether one counter stands for the limit: not one for each of many, and no sliding minute."""
+    return not limit.scope_key.endswith(":*") and limit.window != "minute"
+
+
 def used_of(limits: Sequence[Limit], zone: str) -> dict[int, int]:
     """Return by limit what its counter has settled and holds now; no sliding minutes, nothing without Valkey."""
-    counted = [limit for limit in limits if not limit.scope_key.endswith(":*") and limit.window != "minute"]
+    counted = [limit for limit in limits if is_counted(limit)]
     starts = {window.kind: window.start for window in windows.windows_at(time.time(), zone)} | {"none": 0}
     names = [
         LimitKey(limit.scope_key, limit.metric, limit.window, limit.model).counter(limit.scope_key)
         for limit in counted
     ]
     try:
-        counters = valkey.call("read", *names)[1:] if names else []
+        counters = health.counters(names)
     except Unavailable:
         return {}
     found = {}

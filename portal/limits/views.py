@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from audit.actions import Action
 from audit.actors import Target
 from audit.services import record_export
-from portal.accounts.access import people_who_may, person_of, refuse_unless, require
+from portal.accounts.access import can, people_who_may, person_of, refuse_unless, require
 from portal.accounts.actors import actor_of
 from portal.accounts.models import Person
 from portal.accounts.policy import Right
@@ -25,6 +25,7 @@ from portal.decision.state import calendar
 from portal.lib.errors import RuleBroken
 from portal.lib.money import decimal_string
 from portal.limits.access import (
+    Around,
     around,
     get_home,
     get_limit,
@@ -38,7 +39,7 @@ from portal.limits.forms import AmountForm, LimitFilters, NewLimitForm, save
 from portal.limits.places import Place
 from portal.limits.raises import RaiseForm
 from portal.limits.requests import ask_for_raise
-from portal.limits.selectors import LimitRow, rows_of, shown, used_of
+from portal.limits.selectors import LimitRow, is_counted, rows_of, shown, used_of
 from portal.organization.selectors import current as current_organization
 from portal.spend.models import Limit, Price
 from portal.spend.selectors import spend_limits
@@ -83,6 +84,11 @@ def _filtered(request: HttpRequest) -> tuple[Any, Any, LimitFilters]:
     return found, limits, filters
 
 
+def _new_url(found: Around) -> str:
+    chosen = f"?{found.query}&kind={found.kind}" if found.query else ""
+    return f"{reverse('limits:new')}{chosen}"
+
+
 @require_GET
 @require(Right.SEE_PROJECTS)
 def limit_list(request: HttpRequest) -> HttpResponse:
@@ -91,13 +97,15 @@ def limit_list(request: HttpRequest) -> HttpResponse:
     organization, person = current_organization(), person_of(request)
     table = sorting(COLUMNS, request.GET, default="scope")
     page = page_of(limits, order=table.order, cursor=request.GET.get("cursor", ""))
-    known = policy()
+    known, rows = policy(), rows_of(page.rows, organization.zone)
     context = {
         "around": found,
         "filters": filters,
         "table": table,
         "page": page,
-        "rows": [(row, *_rights(person, row, known)) for row in rows_of(page.rows, organization.zone)],
+        "rows": [(row, *_rights(person, row, known)) for row in rows],
+        "new_url": _new_url(found) if can(person, Right.LOWER_LIMITS) else "",
+        "is_away": any(row.used is None and is_counted(row.limit) for row in rows),
         "region": REGION,
         "count": "",
     }

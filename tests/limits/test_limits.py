@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from portal.decision.services import set_limit
 from portal.spend import scopes
@@ -53,6 +54,16 @@ def test_admin_sets_any_metric_on_any_scope(cast: Any, browse: Any, fields: dict
         limit = Limit.objects.get(scope_key=key.format(**names), metric=metric, window=window, model="gpt-*")
         assert limit.amount == (7 * 10**9 if metric == "spend" else 7)
         assert limit.mode == "observe"
+
+
+def test_without_valkey_the_list_says_that_what_is_used_is_not_known(cast: Any, browse: Any) -> None:
+    scope = scopes.project(cast.triage.pk)
+    set_limit(scope_key=scope, label="x", metric="spend", window="day", amount=9, actor=ACTOR)
+    with override_settings(REDIS_URL="redis://127.0.0.1:1/0"):
+        page = browse(cast.alice).get("/limits/")
+        assert browse(cast.alice).get("/projects/claims-triage/limits/").status_code == 200
+    assert page.status_code == 200
+    assert "What is used now is not known." in page.content.decode()
 
 
 def test_owner_lowers_but_does_not_raise_and_a_stranger_sees_nothing(cast: Any, browse: Any) -> None:
