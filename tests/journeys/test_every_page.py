@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from django.urls import Resolver404, resolve
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.journeys.conftest import Demo, Watch, own_hosts, sign_in
 
@@ -28,8 +28,6 @@ LOOKS = [
     "/limits/?mode=observe",
     "/limits/?group=claims",
     "/limits/?measure=tokens%7Cmonth",
-    "/find/?q=claims",
-    "/find/?q=zzzz",
     "/alerts/?seen=yes",
     "/requests/all/",
     "/requests/mine/",
@@ -94,10 +92,12 @@ def problems(page: Page) -> list[str]:
                 for violation in page.evaluate(f"axe.run({json.dumps(OPTIONS)})")["violations"]
                 for node in violation["nodes"]
             ]
-        if width == 390 and page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-            found.append(f"{page.url} scrolls sideways on a phone")
         if width == 1440 and page.locator(".card > .region > .scroll, .card > .scroll").evaluate_all(WIDER):
             found.append(f"{page.url} has a table that scrolls sideways on a desk")
+    for width in (2560, 390, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            found.append(f"{page.url} scrolls sideways at {width}")
     page.set_viewport_size({"width": 1440, "height": 900})
     return found
 
@@ -120,6 +120,19 @@ def test_every_other_look_is_accessible(window: BrowserContext) -> None:
         answer = page.goto(path)
         assert answer is not None
         assert answer.status in (200, 422), path
+        found += problems(page)
+    assert found == [], "\n".join(found)
+
+
+def test_what_find_anything_shows_is_accessible(window: BrowserContext) -> None:
+    page = window.new_page()
+    found: list[str] = []
+    for text in ("claims", "zzzz"):
+        page.goto("/find/")
+        search = page.get_by_role("main").get_by_role("searchbox")
+        search.fill(text)
+        search.press("Enter")
+        expect(page.locator("main #find-results")).to_contain_text(text, ignore_case=True)
         found += problems(page)
     assert found == [], "\n".join(found)
 
