@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from portal.decision import decide, epoch, fallback, jobs, renewal
 from portal.decision.decide import Allowed, Call, Explanation, Refused
-from portal.decision.reservation import Reservation
+from portal.decision.reservation import Reservation, record_key, request_hash
 from portal.lib.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,15 @@ def _by_postgres(gateway_secret: str, call: Call, *, now_ms: int | None = None) 
 def release(held: Reservation) -> None:
     """Give a reservation back because the call was never sent; nothing happens when it is gone."""
     _either(decide.release, fallback.release, held)
+
+
+def release_call(gateway: str, request_id: str) -> None:
+    """Give back what is reserved for a call of the gateway, whose answer did not arrive there."""
+    _either(_release_call, fallback.release_call, record_key(gateway, request_hash(request_id)))
+
+
+def _release_call(key: str) -> None:
+    decide.ask("release", key, settings.TOMBSTONE_SECONDS)
 
 
 def end(held: Reservation) -> None:

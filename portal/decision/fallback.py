@@ -241,6 +241,15 @@ def release(held: reservation.Reservation) -> None:
             row.save(update_fields=["state"])
 
 
+def release_call(key: str) -> None:
+    """Give back what Postgres reserved for a call; what Valkey did runs out there."""
+    with deciding():
+        row = fallback_store.find(key)
+        if row is not None and row.state == State.OPEN:
+            row.state = State.RELEASED
+            row.save(update_fields=["state"])
+
+
 def extend(held: reservation.Reservation, *, now_ms: int | None = None) -> int | None:
     """Renew a reservation, also one that Valkey made; None when it is settled, released or expired."""
     with deciding():

@@ -219,14 +219,17 @@ def read_call(body: dict[str, Any]) -> Call:
     )
 
 
-def read_release(body: dict[str, Any]) -> tuple[str, bool]:
-    """Read the body of ``release``: the reservation, and whether the call was sent; raise Invalid."""
+def read_release(body: dict[str, Any]) -> tuple[str, str, bool]:
+    """Read the body of ``release``: the reservation or Envoy's name for the call, and if it was sent; raise Invalid."""
     reader = _Reader(body)
-    reservation_id, is_sent = reader.text("reservation_id", required=True), reader.flag("is_sent")
+    call_id, is_sent = reader.text("call_id", most=128), reader.flag("is_sent")
+    reservation_id = reader.text("reservation_id", required="call_id" not in body)
+    if call_id and ("reservation_id" in body or is_sent):
+        reader.wrong("call_id", "may not stand beside reservation_id or is_sent")
     reader.done()
     if reader.errors:
         raise Invalid(reader.errors)
-    return reservation_id or "", bool(is_sent)
+    return reservation_id or "", call_id or "", bool(is_sent)
 
 
 def read_reservation(body: dict[str, Any]) -> str:

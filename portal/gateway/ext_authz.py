@@ -5,8 +5,10 @@ What it gets back are headers: on an allow they go on to the model and into Envo
 returns. See docs/connect-envoy.md.
 """
 
+import hashlib
 import ipaddress
 import json
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -14,9 +16,11 @@ from urllib.parse import quote
 
 from portal.decision.decide import Allowed, Call
 from portal.gateway import bodies
-from portal.lib.uuid7 import uuid7
+from portal.lib.uuid7 import uuid7, uuid7_of
 
 PREFIX = "/gateway/v1/ext_authz/"
+# When the call began, in milliseconds, and what Envoy calls it.
+_CALL_ID = re.compile(r"(\d{13})-([0-9A-Za-z-]{16,64})", re.ASCII)
 # The names by which protocols of models say how much a call may answer; a call that uses several gets the largest.
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _READ = {"model", "n", "best_of", "prompt", *_CAPS}
@@ -28,6 +32,18 @@ def gateway_secret(environ: dict[str, Any]) -> str:
     """Return the secret Envoy adds to the client's request."""
     secret: str = environ.get("HTTP_X_LLM_GATEWAY", "")
     return secret.strip()
+
+
+def request_id_of(call_id: str) -> str | None:
+    """Return the request id that the portal makes of Envoy's name for a call; None for what is no such name.
+
+    The same name gives the same id: so Envoy can speak of a call that it has no answer about.
+    """
+    found = _CALL_ID.fullmatch(call_id)
+    if found is None:
+        return None
+    named = hashlib.blake2b(found[2].encode(), digest_size=10).digest()
+    return str(uuid7_of(int(found[1]), named))
 
 
 def read_call(environ: dict[str, Any], credential: str, raw: bytes) -> Call:
@@ -47,7 +63,7 @@ def read_call(environ: dict[str, Any], credential: str, raw: bytes) -> Call:
     fields = {
         "credential": credential,
         "model": model or content.get("model"),
-        "request_id": str(uuid7()),
+        "request_id": request_id_of(environ.get("HTTP_X_LLM_CALL_ID", "")) or str(uuid7()),
         "input_bytes": len(raw) if raw and not is_partial else None,
         "max_output_tokens": max(_whole(content, _CAPS), default=None),
         "n": _answers(content),

@@ -201,8 +201,11 @@ def _held(gateway: str, reservation_id: str) -> reservation.Reservation:
 
 def _release(environ: dict[str, Any]) -> _Answer:
     gateway, _ = _gateway(environ)
-    reservation_id, is_sent = _form(environ, bodies.read_release)
-    (decider.end if is_sent else decider.release)(_held(gateway, reservation_id))
+    reservation_id, call_id, is_sent = _form(environ, bodies.read_release)
+    if not call_id:
+        (decider.end if is_sent else decider.release)(_held(gateway, reservation_id))
+    elif request_id := ext_authz.request_id_of(call_id):
+        decider.release_call(gateway, request_id)
     return 204, b"", "", []
 
 

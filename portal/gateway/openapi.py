@@ -206,6 +206,15 @@ def _paths() -> dict[str, Any]:
                     "schema": {"type": "string"},
                     "description": "The model, if it is not to be read from a forwarded body.",
                 },
+                {
+                    "name": "x-llm-call-id",
+                    "in": "header",
+                    "schema": {"type": "string"},
+                    "description": (
+                        "Envoy's own name for the call, START_TIME in milliseconds, a hyphen, STREAM_ID: with it the"
+                        " call can be released when its answer did not arrive."
+                    ),
+                },
             ],
             **{method: _ext_authz(method) for method in ("get", "post")},
         },

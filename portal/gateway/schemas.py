@@ -216,16 +216,25 @@ SCHEMAS: dict[str, Schema] = {
         ("reservation_id",), {"reservation_id": _text("As authorize answered it.")}, is_request=True
     ),
     "ReleaseRequest": _object(
-        ("reservation_id",),
+        (),
         {
             "reservation_id": _text("As authorize answered it."),
+            "call_id": _text(
+                "Instead: what Envoy sent to ext_authz as x-llm-call-id, when no answer came.", most=128
+            ),
             "is_sent": {
                 "type": "boolean",
                 "description": "The call was sent, and its usage will not be known: an estimate is booked at once.",
             },
         },
         is_request=True,
-    ),
+    )
+    | {
+        "oneOf": [
+            {"required": ["reservation_id"]},
+            {"required": ["call_id"], "properties": {"is_sent": {"const": False}}},
+        ]
+    },
     "Extended": _object(("expires_at",), {"expires_at": ref("Instant")}),
     "Me": _object(
         ("project", "user", "limits"),

@@ -15,5 +15,14 @@ def uuid7() -> uuid.UUID:
 
 def uuid7_bytes() -> bytes:
     """Return the 16 bytes of a new UUIDv7."""
-    value = int.from_bytes(os.urandom(10), "big") | ((time.time_ns() // 1_000_000) << 80)
+    return _bytes(time.time_ns() // 1_000_000, os.urandom(10))
+
+
+def uuid7_of(milliseconds: int, random: bytes) -> uuid.UUID:
+    """Return the UUIDv7 of a moment and ten bytes."""
+    return uuid.UUID(bytes=_bytes(milliseconds, random))
+
+
+def _bytes(milliseconds: int, random: bytes) -> bytes:
+    value = int.from_bytes(random, "big") | (milliseconds << 80)
     return ((value & _RANDOM) | _VERSION_AND_VARIANT).to_bytes(16, "big")

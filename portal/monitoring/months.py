@@ -82,18 +82,13 @@ def months_of(sight: Sight, reports: Sequence[MonthReport]) -> list[Month]:
     if not reports:
         return []
     found = sight.whole.filter(report__in=reports).order_by().values("report")
-    frozen = {row["report"]: row for row in found.annotate(total=Sum("spend"), number=Sum("calls"))}
+    frozen = {
+        row["report"]: (row["number"], int(row["total"]))
+        for row in found.annotate(total=Sum("spend"), number=Sum("calls"))
+    }
     first, last = min(report.month for report in reports), max(report.month for report in reports)
     now = usage_by_month(sight.keys, first, next_day("month", last))
-    return [
-        Month(
-            report,
-            frozen.get(report.pk, {}).get("number", 0),
-            int(frozen.get(report.pk, {}).get("total", 0)),
-            now.get(report.month, 0),
-        )
-        for report in reports
-    ]
+    return [Month(report, *frozen.get(report.pk, (0, 0)), now.get(report.month, 0)) for report in reports]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +101,7 @@ class Line:
     @property
     def since(self) -> int:
         """What arrived since."""
-        return self.now - self.line.spend
+        return self.now - int(self.line.spend)
 
 
 def matching(sight: Sight, report: MonthReport, kind: str, text: str) -> QuerySet[MonthLine]:

@@ -247,11 +247,15 @@ def start_envoy(
     package = pytest.importorskip("envoy", reason="there is no Envoy for this machine")
     started: list[subprocess.Popen[bytes]] = []
 
-    def run(model: int, change: Callable[[dict[str, Any]], None] = lambda manager: None) -> Envoy:
+    def run(
+        model: int,
+        change: Callable[[dict[str, Any]], None] = lambda manager: None,
+        decider: int = portal.port,
+    ) -> Envoy:
         directory = tmp_path_factory.mktemp("envoy")
         made = Envoy(free.take_from(19000), free.take_from(19000), directory / "usage.jsonl", portal.secrets)
         path, output = directory / "envoy.yaml", directory / "envoy.log"
-        document = configured(made, portal.port, model)
+        document = configured(made, decider, model)
         change(document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"])
         path.write_text(yaml.safe_dump(document))
         words = [

@@ -119,7 +119,7 @@ def test_a_call_that_never_left_is_released() -> None:
     found = read_line(
         line(status=503, flags="UF", sent=0, usage=None, details="upstream_reset_before_response_started")
     )
-    assert (found.event, found.release) == (None, "signed")
+    assert (found.event, found.release) == (None, {"reservation_id": "signed"})
 
 
 @pytest.mark.parametrize(
@@ -132,12 +132,26 @@ def test_a_call_that_never_left_is_released() -> None:
     ],
 )
 def test_what_nobody_will_know_is_left_to_the_portals_estimate_at_once(changes: dict[str, Any]) -> None:
-    assert read_line(line(**changes)) == shipper.Line(release="signed", is_sent=True)
+    assert read_line(line(**changes)) == shipper.Line(release={"reservation_id": "signed", "is_sent": True})
 
 
-def test_a_refused_call_says_nothing() -> None:
+@pytest.mark.parametrize("call_id", [None, "1795554594122-5694a24c-54ad-4e90-8a48-88d45419e127"])
+def test_a_refused_call_says_nothing(call_id: str | None) -> None:
     refused = {"reservation_id": None, "request_id": None, "flags": "UAEX", "status": 429, "sent": 0}
-    assert read_line(line(**refused)) == shipper.Line()
+    assert read_line(line(**refused, call_id=call_id, details="ext_authz_denied")) == shipper.Line()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": 0, "flags": "DC", "details": "downstream_remote_disconnect"},
+        {"status": 503, "flags": "UAEX", "details": "ext_authz_error"},
+    ],
+)
+def test_a_call_without_the_portals_answer_is_released_by_its_name(changes: dict[str, Any]) -> None:
+    unheard = {"reservation_id": None, "request_id": None, "sent": 0, "usage": None, **changes}
+    assert read_line(line(**unheard, call_id="17-name")) == shipper.Line(release={"call_id": "17-name"})
+    assert read_line(line(**unheard)) == shipper.Line()  # an older configuration
 
 
 def test_names_come_back_from_their_headers() -> None:

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from portal.gateway.adapters import envoy as shipper
-from tests.envoy.conftest import Answer, Envoy, Portal, ask, end, start, wait
+from tests.envoy.conftest import WITHIN, Answer, Envoy, Portal, ask, end, start, wait
 from tests.envoy.upstream import Upstream, serving
 
 Ship = Callable[..., "subprocess.Popen[bytes]"]
@@ -134,6 +135,62 @@ def test_a_stream_that_broke_off_after_its_usage_is_booked(
     ship()
     wait(lambda: request_id in portal.booked(), "the usage")
     assert counts(portal.booked()[request_id]) == ("cancelled", 19, 10, 4, 0, 3)
+
+
+class Holding(ThreadingHTTPServer):
+    """Stands between Envoy and portal: has its answer, and keeps it to itself until told."""
+
+    daemon_threads = True
+
+    def __init__(self, portal: Portal) -> None:
+        super().__init__(("127.0.0.1", 0), _Held)
+        self.portal = portal
+        self.answered, self.go_on = threading.Event(), threading.Event()
+
+
+class _Held(BaseHTTPRequestHandler):
+    server: Holding
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+        assert ask(self.server.portal.port, "POST", self.path, body, headers).status == 200
+        self.server.answered.set()
+        self.server.go_on.wait(WITHIN)
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+def test_a_client_that_leaves_while_the_portal_decides_leaves_nothing_reserved(
+    start_envoy: Callable[..., Envoy], upstream: Upstream, portal: Portal, ship: Ship
+) -> None:
+    held, seen = portal.in_flight(), len(upstream.seen)
+    server = Holding(portal)
+    with serving(server):
+        envoy = start_envoy(upstream.port, decider=server.server_address[1])
+        with envoy.opened("token"):
+            assert server.answered.wait(WITHIN)
+            assert portal.in_flight() == held + 1
+        wait(lambda: envoy.entries() != [], "Envoy's log")
+        server.go_on.set()
+    assert envoy.entries()[0]["reservation_id"] is None
+    ship(portal.url, "--log", str(envoy.log))
+    wait(lambda: portal.in_flight() == held, "the release")
+    assert len(upstream.seen) == seen
+
+
+def test_a_client_does_not_choose_how_its_call_is_called(envoy: Envoy, upstream: Upstream) -> None:
+    forged = {
+        "x-request-id": "5694a24c-54ad-4e90-8a48-88d45419e127",
+        "x-llm-call-id": "1795554594122-" + "7" * 20,
+    }
+    ids = {id_of(envoy.chat("token", headers=forged)) for _ in range(3)}
+    assert len(ids) == 3
+    logged(envoy, *ids)
+    names = {entry["call_id"].partition("-")[2] for entry in envoy.entries() if entry["request_id"] in ids}
+    assert len(names) == 3
+    assert not names & {forged["x-request-id"], "7" * 20}
 
 
 class Between(ThreadingHTTPServer):

@@ -1,5 +1,6 @@
 """What the Gateway API answers: each endpoint, each status, in the shape it is described in."""
 
+import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -72,6 +73,42 @@ def test_a_sent_call_of_which_no_usage_will_come_is_estimated_at_once(scene: Sce
     assert scene.client.post("usage", {"events": [late]}).json["accepted"] == 1
     (limit,) = scene.client.ask("GET", "/gateway/v1/me", x_llm_credential=scene.secret).json["limits"]
     assert limit["used"] == "0.000001"
+
+
+def test_a_call_whose_answer_envoy_did_not_hear_is_released_by_envoys_name_for_it(scene: Scene) -> None:
+    name = "1795554594122-5694a24c-54ad-4e90-8a48-88d45419e127"
+    ask: dict[str, Any] = {
+        "authorization": f"Bearer {scene.secret}",
+        "x_llm_gateway": scene.client.secret,
+        "x_llm_model": "small",
+        "x_llm_call_id": name,
+    }
+    before = left(scene)
+    path = "/gateway/v1/ext_authz/v1/chat/completions"
+    answer = Client().ask("POST", path, {"messages": [], "max_tokens": 5}, **ask)
+    assert answer.status == 200
+    request_id = uuid.UUID(answer.headers["x-llm-request-id"])
+    assert (request_id.version, request_id.int >> 80) == (7, 1795554594122)
+    assert left(scene) != before
+    assert scene.other.post("release", {"call_id": name}).status == 204
+    assert left(scene) != before  # it is the other gateway's name for another call
+    for _ in range(2):
+        assert scene.client.post("release", {"call_id": name}).status == 204
+    assert left(scene) == before
+    assert scene.client.post("release", {"call_id": "never heard of"}).status == 204
+
+
+@pytest.mark.parametrize(
+    "more", [{"is_sent": True}, {"reservation_id": "x"}, {"call_id": ""}, {"call_id": 7}]
+)
+def test_a_release_names_one_thing(scene: Scene, more: dict[str, object]) -> None:
+    assert scene.client.post("release", {"call_id": "17-name", **more}).status == 422
+
+
+def left(scene: Scene) -> str:
+    """Return what is left of the project's day."""
+    (limit,) = scene.client.ask("GET", "/gateway/v1/me", x_llm_credential=scene.secret).json["limits"]
+    return str(limit["remaining"])
 
 
 def test_the_same_request_id_with_other_content_is_refused(scene: Scene) -> None:

@@ -87,35 +87,38 @@ def _ended(entry: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a line of the log is for: an event to report, a reservation to give up (``is_sent``: for an estimate)."""
+    """What a line of the log is for: an event to report, or what to give up, as ``release`` takes it."""
 
     event: dict[str, Any] | None = None
-    release: str | None = None
-    is_sent: bool = False
+    release: dict[str, Any] | None = None
 
 
 def read_line(raw: bytes) -> Line:
     """Read one line of the access log; raise ValueError for what is none.
 
-    Refused calls have no reservation. A call that never left Envoy is released. Of one that left and brought no usage
+    Refused calls have no reservation; a call without one whose answer Envoy did not hear may have, and is released by
+    Envoy's name for it. A call that never left Envoy is released. Of one that left and brought no usage
     back – cut off by either side, or a stream without it – nothing more will be heard: the portal books an estimate.
     """
     entry = json.loads(raw)
     if not isinstance(entry, dict):
         raise ValueError("not an object")
     reservation_id, request_id = entry.get("reservation_id"), entry.get("request_id")
+    status, flags = entry.get("status") or 0, str(entry.get("flags") or "-").split(",")
     if not reservation_id or not request_id:
-        return Line()
+        call_id = entry.get("call_id")
+        # Envoy did not hear the portal's answer: the client left meanwhile, or it took too long.
+        is_unheard = "DC" in flags or entry.get("details") == "ext_authz_error"
+        return Line(release={"call_id": call_id} if call_id and is_unheard else None)
     found = entry.get("usage")
     found = found if isinstance(found, dict) else {}
     tokens = tokens_of(found)
-    status, flags = entry.get("status") or 0, str(entry.get("flags") or "-").split(",")
     if tokens is None:
         # After another attempt nobody knows whether the first one was sent.
         if not entry.get("sent") and (entry.get("attempts") or 0) <= 1:
-            return Line(release=reservation_id)
+            return Line(release={"reservation_id": reservation_id})
         if status < 400 or entry.get("details") != "via_upstream":
-            return Line(release=reservation_id, is_sent=True)
+            return Line(release={"reservation_id": reservation_id, "is_sent": True})
         tokens = {
             "input_tokens": 0,
             "output_tokens": 0,
@@ -290,9 +293,8 @@ class Portal:
             log.error("rejected as %s (%s): %s", refused["code"], refused["detail"], event)
         log.info("%d reported, %d known before", answer.get("accepted", 0), answer.get("duplicates", 0))
 
-    def release(self, reservation_id: str, is_sent: bool) -> None:
+    def release(self, document: dict[str, Any]) -> None:
         """Give up a reservation: the call was never sent, or was and nobody will say what it used."""
-        document = {"reservation_id": reservation_id} | ({"is_sent": True} if is_sent else {})
         self._insist("release", document, ("not_found", "malformed", "invalid"))
 
     def _insist(self, name: str, document: dict[str, Any], final: tuple[str, ...]) -> dict[str, Any]:
@@ -336,7 +338,7 @@ def ship(source: Log, portal: Portal, state: Path) -> bool:
     portal.report([line.event for line in read if line.event is not None])
     for line in read:
         if line.release is not None:
-            portal.release(line.release, line.is_sent)
+            portal.release(line.release)
     source.advance().save(state)
     return True
 
