@@ -1,5 +1,6 @@
 """The list of user tokens, on its own page and on a project's."""
 
+from dataclasses import replace
 from typing import Any
 
 from django import forms
@@ -82,6 +83,8 @@ def token_table(
     filters = TokenFilters(request.GET, person=person_of(request), is_project=is_project, is_mine=is_mine)
     left_out = {"project"} if is_project else {"today", "person"} if is_mine else {"today"}
     columns = [column for column in COLUMNS if column.key not in left_out]
+    if is_mine:  # the project is what names a row
+        columns = [replace(column, css="") if column.key == "project" else column for column in columns]
     table = sorting(columns, request.GET, default="person" if is_project else "-used")
     found = filters.found(tokens)
     page: Page[UserToken] = page_in_order(
