@@ -118,7 +118,7 @@ NOT_AUDITED: Mapping[str, str] = {
         "what was used and refused; corrections are entries": "spend.LedgerRow spend.Rollup spend.Refusal"
         " spend.RefusalBatch spend.UnpricedModel",
         "derived from what is audited": "decision.Subject decision.Outbox projects.ProjectStanding"
-        " projects.ProjectTotal spend.CredentialMonth",
+        " projects.ProjectTotal spend.CredentialMonth spend.PersonStanding",
         "state of the decision; outages and repairs are entries": "decision.Rebuild decision.Decider"
         " decision.Renewer decision.FallbackReservation decision.Outage decision.Drift",
         "messages sent; what they tell of is an entry": "spend.LimitAlert notifications.Message"

@@ -8,8 +8,9 @@ from audit.services import record
 from portal.accounts.models import Person
 from portal.accounts.services import refuse_toxic
 from portal.lib.errors import RuleBroken
+from portal.spend.touched import touch
 from projects.models import Membership, Project
-from projects.services import keep_an_owner, target_of, touch
+from projects.services import keep_an_owner, target_of
 
 
 @transaction.atomic(durable=True)

@@ -124,6 +124,13 @@ _MONTHS = """
      WHERE used.scope_key = 'c:' || m.credential
 """
 
+_MONTHS_OF_PEOPLE = """
+    UPDATE person_standing AS s SET first = used.first, spend = used.spend
+      FROM (SELECT DISTINCT ON (scope_key) scope_key, date_trunc('month', day)::date AS first, sum(spend) AS spend
+              FROM spend_rollup WHERE scope_key LIKE 'u:%%' GROUP BY 1, 2 ORDER BY 1, 2 DESC) AS used
+     WHERE used.scope_key = 'u:' || s.person_id
+"""
+
 
 def load(size: Size) -> None:
     """Make projects with groups, owners, members, limits, credentials and usage up to now.
@@ -160,6 +167,7 @@ def load(size: Size) -> None:
         _run(_SUBJECTS, wanted)
     _usage(wanted, size.days)
     _run(_MONTHS, wanted)
+    _run(_MONTHS_OF_PEOPLE, wanted)
     _run("INSERT INTO spend_touched (project) SELECT id FROM project WHERE id >= %(first_project)s", wanted)
     _run("ANALYZE", {})
     standing.catch_up_with_time(batch=10_000, most=size.projects + 1000)

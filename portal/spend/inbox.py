@@ -338,6 +338,12 @@ _MOVE = f"""
           FROM (SELECT DISTINCT ON (credential) credential, date_trunc('month', day)::date AS first, sum(spend) AS spend
                   FROM batch GROUP BY 1, 2 ORDER BY 1, 2 DESC) AS l
          WHERE m.credential = l.credential AND m.first <= l.first
+    ), of_people AS (
+        UPDATE person_standing AS s
+           SET first = l.first, spend = l.spend + CASE WHEN s.first = l.first THEN s.spend ELSE 0 END
+          FROM (SELECT DISTINCT ON (person) person, date_trunc('month', day)::date AS first, sum(spend) AS spend
+                  FROM batch WHERE person IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2 DESC) AS l
+         WHERE s.person_id = l.person AND s.first <= l.first
     ), counted AS (
         INSERT INTO call_minute AS m (minute, served, failed)
         SELECT date_trunc('minute', moment), coalesce(sum(calls) FILTER (WHERE status <> 'failed'), 0),

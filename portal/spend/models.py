@@ -6,6 +6,7 @@ no foreign keys: what was spent stays when its project is gone).
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -209,6 +210,34 @@ class CredentialMonth(models.Model):
         db_table = "credential_month"
         indexes = [
             models.Index(fields=["kind", "first", "spend", "credential"], name="credential_month_order_idx")
+        ]
+
+
+class PersonStanding(models.Model):
+    """What the list of people is sorted by: their projects, their tokens, and what they spent in their latest month.
+
+    Everybody has one from the beginning on, by a trigger. Triggers count projects and tokens; the mover of the inbox
+    adds to the spend with the roll-ups.
+    """
+
+    person = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="standing"
+    )
+    projects = models.IntegerField(db_default=0)
+    tokens = models.IntegerField(db_default=0, help_text="Neither revoked nor expired.")
+    ends = models.DateTimeField(null=True, help_text="When the next of them expires.")
+    first = models.DateField(
+        db_default="1970-01-01", help_text="The first day of the month; 1970: never used."
+    )
+    spend = Total(db_default=0)
+
+    class Meta:
+        db_table = "person_standing"
+        indexes = [
+            models.Index(fields=["projects", "person"], name="person_standing_projects_idx"),
+            models.Index(fields=["tokens", "person"], name="person_standing_tokens_idx"),
+            models.Index(fields=["first", "spend", "person"], name="person_standing_spend_idx"),
+            models.Index(fields=["ends"], name="person_standing_ends_idx"),
         ]
 
 

@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum, TextField, Value
-from django.db.models.functions import Coalesce, Concat
+from django.db import connection
+from django.db.models import Count, Q, QuerySet
 
 from groups.models import GroupMember
 from portal.accounts.models import Person, RoleGrant
 from portal.accounts.policy import Role
 from portal.spend import scopes
-from portal.spend.models import Rollup, Total
+from portal.spend.models import PersonStanding
 from portal.spend.selectors import Calendar, today_and_month
+from portal.web.pagination import Page, page_of
 from projects.models import Membership
 from tokens.models import UserToken
 
+STANDING = "standing__"
+"""Before the keys of orders by `PersonStanding`."""
 STATES = {
     "active": "Active",
     "left": "Left the directory",
@@ -78,23 +81,30 @@ def _through_groups() -> QuerySet[GroupMember]:
     return GroupMember.objects.filter(group__deleted=None, group__project_access__isnull=False)
 
 
-def with_figure(people: QuerySet[Person], name: str, calendar: Calendar) -> QuerySet[Person]:
-    """Return the people with the figure they are to be sorted by: ``projects``, ``tokens`` or ``month``."""
-    if name == "projects":
-        return people.annotate(projects=_count(Membership.objects.all()))
-    if name == "tokens":
-        return people.annotate(held=_count(UserToken.objects.current()))
-    if name == "month":
-        key = Concat(Value(scopes.user(0)[:-1]), OuterRef("pk"), output_field=TextField())
-        days = Rollup.objects.filter(scope_key=key, day__gte=calendar.first, day__lt=calendar.after)
-        total = days.order_by().values("scope_key").annotate(total=Sum("spend")).values("total")
-        return people.annotate(month=Coalesce(Subquery(total), Value(0), output_field=Total()))
-    return people
+def catch_up() -> None:
+    """Count the tokens anew of those one of whose has expired since."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT person_standing_count_tokens(ARRAY(SELECT person_id FROM person_standing WHERE ends <= now()))"
+        )
 
 
-def _count(rows: QuerySet[Any]) -> Coalesce:
-    found = rows.filter(person=OuterRef("pk")).order_by().values("person").annotate(number=Count("pk"))
-    return Coalesce(Subquery(found.values("number"), output_field=IntegerField()), 0)
+def page_in_order(people: QuerySet[Person], *, order: Sequence[str], cursor: str) -> Page[Any]:
+    """Return a page of the people in the order of a column.
+
+    By projects, tokens or spend the place is found by an index of `PersonStanding`, whatever their number. By this
+    month's spend, those who spent nothing in it come after those who did.
+    """
+    if not order[0].removeprefix("-").startswith(STANDING):
+        return page_of(people, order=order, cursor=cursor)
+    catch_up()
+    keys = [key.replace(STANDING, "") for key in order]
+    standings = PersonStanding.objects.filter(
+        person__in=people.prefetch_related(None).order_by().values("pk")
+    )
+    page: Page[PersonStanding] = page_of(standings, order=keys, cursor=cursor)
+    found = people.in_bulk([standing.pk for standing in page.rows])
+    return Page([found[row.pk] for row in page.rows if row.pk in found], page.next, page.previous)
 
 
 def person_rows(people: Sequence[Person], calendar: Calendar) -> list[PersonRow]:

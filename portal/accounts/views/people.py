@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
@@ -31,16 +30,30 @@ from portal.organization.selectors import end_of_day
 from portal.spend import selectors as spend
 from portal.web.csv import csv_response
 from portal.web.htmx import render_dialog, render_page_or_region, saved
-from portal.web.pagination import Page, page_of
 from portal.web.tables import CURSOR, Column, sorting
 
 REGION = "people-table"
+BY_SPEND = ("standing__first", "standing__spend", "standing__pk")
 COLUMNS = (
     Column("name", "Person", order=("name",)),
     Column("roles", "Rights from"),
-    Column("projects", "Projects", order=("projects",), css="num p3", starts_descending=True),
-    Column("tokens", "Tokens", order=("held",), css="num p3", starts_descending=True),
-    Column("month", "This month", order=("month",), css="num p2", starts_descending=True),
+    Column(
+        "projects",
+        "Projects",
+        order=("standing__projects", "standing__pk"),
+        css="num p3",
+        starts_descending=True,
+    ),
+    Column(
+        "tokens", "Tokens", order=("standing__tokens", "standing__pk"), css="num p3", starts_descending=True
+    ),
+    Column(
+        "month",
+        "This month",
+        order=("standing__first", "standing__spend", "standing__pk"),
+        css="num p2",
+        starts_descending=True,
+    ),
     Column(
         "signed-in", "Last sign-in", order=("last_sign_in",), css="p4", starts_descending=True, is_time=True
     ),
@@ -56,11 +69,7 @@ def people(request: HttpRequest) -> HttpResponse:
     table = sorting(COLUMNS, request.GET, default="name")
     calendar = spend.calendar(current_organization().zone)
     found = _found(filters)
-    page: Page[Any] = page_of(
-        listing.with_figure(found, table.sort.removeprefix("-"), calendar),
-        order=table.order,
-        cursor=request.GET.get(CURSOR, ""),
-    )
+    page = listing.page_in_order(found, order=table.order, cursor=request.GET.get(CURSOR, ""))
     count = found.count()
     context = {
         "filters": filters,
