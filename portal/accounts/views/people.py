@@ -76,7 +76,7 @@ def people(request: HttpRequest) -> HttpResponse:
         "table": table,
         "page": replace(page, rows=listing.person_rows(page.rows, calendar)),
         "region": REGION,
-        "count": f"{count} {'person' if count == 1 else 'people'}",
+        "count": f"{count:,} {'person' if count == 1 else 'people'}",
         "may_manage": can(person_of(request), Right.MANAGE_ACCESS),
         "may_sync": can(person_of(request), Right.RUN_JOBS),
         "own": person_of(request).pk,

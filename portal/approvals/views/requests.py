@@ -92,7 +92,7 @@ def _list(request: HttpRequest, which: str) -> HttpResponse:
         "page": page,
         "lines": lines_of(page.rows, current_organization().currency),
         "region": REGION,
-        "count": f"{count} request{'' if count == 1 else 's'}",
+        "count": f"{count:,} request{'' if count == 1 else 's'}",
         "which": which,
         "tabs": [
             {
