@@ -62,15 +62,15 @@ class Visitor:
         return answer
 
     def post(
-        self, path: str, *, on: str = "", status: int = 200, files: Any = None, **fields: Any
+        self, path: str, *, on: str | requests.Response = "", status: int = 200, **fields: Any
     ) -> requests.Response:
         """Send a form as the page `on` (else its own) has it, through Microsoft when that is asked for."""
-        page = self.get(on or path).text
+        page = (self.get(on or path) if isinstance(on, str) else on).text
         given = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
-        assert given, f"no form on {on or path}"
+        assert given, f"no form for {path}"
         form = next((hidden for action, hidden in _Forms(page).found if action in ("", path)), {})
         data = {**form, **fields, "csrfmiddlewaretoken": given[1]}
-        answer = self._send(f"{self.url}{path}", data, files)
+        answer = self._send(f"{self.url}{path}", data)
         if urlsplit(answer.url).path == "/accounts/confirm/":
             answer = self._confirm(answer)
         assert answer.status_code == status, (path, answer.status_code, answer.text[:2000])
@@ -85,6 +85,6 @@ class Visitor:
         [(action, fields)] = _Forms(page.text).found
         return self._send(f"{self.url}{action}", fields)
 
-    def _send(self, address: str, data: Any, files: Any = None) -> requests.Response:
+    def _send(self, address: str, data: Any) -> requests.Response:
         # A browser names the page it comes from; Django wants it only over https.
-        return self.session.post(address, data=data, files=files, headers={"Referer": address}, timeout=60)
+        return self.session.post(address, data=data, headers={"Referer": address}, timeout=60)
