@@ -25,7 +25,7 @@ CEILINGS = {
     "/projects/claims-triage/limits/": 31,
     "/projects/claims-triage/activity/": 22,
     "/groups/": 19,
-    "/groups/claims/": 36,
+    "/groups/claims/": 38,
     "/tokens/": 17,
     "/keys/": 14,
 }
