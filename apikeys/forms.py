@@ -7,8 +7,9 @@ from django import forms
 from apikeys.models import ApiKey
 from apikeys.rotation import MOST_HOURS, USUAL_HOURS
 from portal.accounts.models import Person
-from portal.credentials.forms import MODELS_HELP, NETWORKS_HELP, NetworkListField
+from portal.credentials.forms import MODELS_HELP, NETWORKS_HELP, NetworkListField, say_zone
 from portal.organization.models import Organization
+from portal.spend.forms import MomentField
 from portal.web.forms import EditForm, MoneyField, PortalForm
 from projects.forms import ModelListField
 from projects.models import Project
@@ -65,6 +66,7 @@ class IssueForm(KeyFields, PortalForm):
     never_expires = forms.BooleanField(
         label="Never expires", required=False, help_text="For what cannot be given another secret in time."
     )
+    not_before = MomentField(label="Valid from", required=False)
     daily_limit = MoneyField(label="Daily limit", required=False)
     monthly_limit = MoneyField(label="Monthly limit", required=False)
 
@@ -81,6 +83,7 @@ class IssueForm(KeyFields, PortalForm):
         self.offer(project)
         self.fields["owner"].initial = person.pk
         self.fields["days"].initial = organization.token_days_default
+        say_zone(self.fields["not_before"], organization.time_zone)
         self.fields["days"].help_text = f"At most {organization.token_days_max} days."
         if not may_never_expire:
             del self.fields["never_expires"]

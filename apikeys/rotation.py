@@ -6,10 +6,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from apikeys.models import ApiKey
-from apikeys.services import life_of, locked, note, publish
+from apikeys.services import locked, note, publish
 from audit.actions import Action
 from audit.actors import Actor
 from portal.credentials import digests
+from portal.credentials.validity import life_of
 from portal.lib.errors import RuleBroken
 
 MOST_HOURS = 30 * 24
@@ -47,7 +48,7 @@ def rotate_api_key(
         key.pepper_id, key.digest, key.hint = issued.pepper_id, issued.digest, issued.hint
         key.rotated, key.secret_used = now, None
         if days is not None:
-            key.expires = now + life_of(days)
+            key.expires = max(now, key.not_before or now) + life_of(days)
         key.save()
         publish(key)
         changes = {

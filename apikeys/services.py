@@ -1,7 +1,7 @@
 """Issue, change, suspend and revoke API keys."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,12 +15,12 @@ from audit.actors import Actor, Target
 from audit.services import record
 from portal.accounts.models import Person
 from portal.credentials import digests
+from portal.credentials.validity import beginning, life_of
 from portal.decision import subjects
 from portal.decision.services import set_limit
 from portal.lib.errors import RuleBroken, refuse_if_changed
 from portal.lib.names import checked_name
 from portal.lib.networks import checked_networks
-from portal.organization.selectors import current as current_organization
 from portal.spend import scopes
 from projects.models import Project
 from projects.services import publish_named_users
@@ -38,15 +38,6 @@ def label_of(key: ApiKey) -> str:
     return f"API key {key.name}"
 
 
-def life_of(days: int | None) -> timedelta:
-    """Return how long a secret made now is valid, by default as the organization says."""
-    policy = current_organization()
-    life = policy.token_days_default if days is None else days
-    if not 1 <= life <= policy.token_days_max:
-        raise RuleBroken(f"Choose 1 to {policy.token_days_max} days.", field="days")
-    return timedelta(days=life)
-
-
 @transaction.atomic(durable=True)
 def issue_api_key(
     *,
@@ -54,6 +45,7 @@ def issue_api_key(
     name: str,
     days: int | None = None,
     never_expires: bool = False,
+    not_before: datetime | None = None,
     owner: Person | None = None,
     deputy: Person | None = None,
     allowed_models: list[str] | None = None,
@@ -68,6 +60,7 @@ def issue_api_key(
     project = Project.objects.select_for_update().get(pk=project.pk)
     if project.state == Project.State.ARCHIVED:
         raise RuleBroken(f"{project.name} is archived. Restore it before issuing keys.")
+    not_before = beginning(not_before)
     issued = digests.issue("api_key")
     key = ApiKey.objects.create(
         key_id=issued.key_id,
@@ -75,7 +68,8 @@ def issue_api_key(
         digest=issued.digest,
         hint=issued.hint,
         created_by=actor.display,
-        expires=None if never_expires else timezone.now() + life_of(days),
+        not_before=not_before,
+        expires=None if never_expires else (not_before or timezone.now()) + life_of(days),
         project=project,
         name=_free_name(project, name),
         owner=owner,
@@ -90,6 +84,7 @@ def issue_api_key(
         Action.API_KEY_ISSUED,
         key,
         {field: (None, _shown(value)) for field, value in given.items() if value}
+        | ({"not_before": (None, not_before)} if not_before else {})
         | {"expires": (None, key.expires)},
         actor,
         reason,
@@ -210,6 +205,7 @@ def publish(key: ApiKey) -> None:
         pepper_id=key.pepper_id,
         digest=bytes(key.digest),
         state=key.state,
+        not_before=key.not_before,
         expires=key.expires,
         project=key.project_id,
         models=key.allowed_models,

@@ -27,7 +27,7 @@ class Fields:
 
 
 _CREDENTIAL = "key_id hint created created_by expires revoked"
-_HELD = "suspended suspended_for cause resumed allowed_models networks project"
+_HELD = "not_before suspended suspended_for cause resumed allowed_models networks project"
 _USE = "last_used last_used_from last_used_gateway"
 AUDITED: Mapping[str, Fields] = {
     "accounts.Person": Fields(

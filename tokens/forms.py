@@ -5,8 +5,9 @@ from typing import Any
 from django import forms
 
 from portal.accounts.models import Person
-from portal.credentials.forms import MODELS_HELP, NETWORKS_HELP, NetworkListField
+from portal.credentials.forms import MODELS_HELP, NETWORKS_HELP, NetworkListField, say_zone
 from portal.organization.models import Organization
+from portal.spend.forms import MomentField
 from portal.web.forms import EditForm, MoneyField, PortalForm
 from projects.forms import ModelListField
 from projects.models import Project
@@ -27,6 +28,7 @@ class IssueForm(PortalForm):
     days = forms.IntegerField(
         label="Valid for", widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"})
     )
+    not_before = MomentField(label="Valid from", required=False)
     daily_limit = MoneyField(label="Daily limit", required=False)
     monthly_limit = MoneyField(label="Monthly limit", required=False)
     allowed_models = ModelListField(label="Allowed models", required=False, help_text=MODELS_HELP)
@@ -47,6 +49,7 @@ class IssueForm(PortalForm):
         self.fields["person"].queryset = people  # type: ignore[attr-defined]
         self.fields["person"].label_from_instance = _label  # type: ignore[attr-defined]
         self.fields["days"].initial = organization.token_days_default
+        say_zone(self.fields["not_before"], organization.time_zone)
         self.fields["days"].help_text = f"At most {organization.token_days_max} days."
 
 

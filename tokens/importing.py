@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from portal.accounts.models import Person
 from portal.accounts.policy import Right
+from portal.credentials.validity import days_allowed
 from portal.lib.csv_table import Draft, Shape, amount_of, lines_of, parts_of
 from portal.lib.errors import RuleBroken
 from portal.lib.names import checked_name
@@ -18,7 +19,7 @@ from projects.allowed import known_models, unknown_in
 from projects.commands import person_known
 from projects.models import Project
 from tokens.issuing import projects_to_issue_in
-from tokens.services import USUAL_NAME, Order, days_allowed, refuse_unless_may_hold
+from tokens.services import USUAL_NAME, Order, refuse_unless_may_hold
 
 COLUMNS = ("project", "person", "name", "days", "daily_limit", "monthly_limit", "allowed_models")
 EXAMPLE = ("contract-reader", "ada@example.com", "notebook", "90", "5", "50", "gpt-5-mini; gpt-5*")

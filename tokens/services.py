@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,12 +17,12 @@ from audit.models import AuditEntry
 from audit.services import record
 from portal.accounts.models import Person
 from portal.credentials import digests
+from portal.credentials.validity import beginning, life_of
 from portal.decision import subjects
 from portal.decision.services import set_limit
 from portal.lib.errors import RuleBroken, refuse_if_changed
 from portal.lib.names import checked_name
 from portal.lib.networks import checked_networks
-from portal.organization.selectors import current as current_organization
 from portal.spend import scopes
 from projects.models import Project
 from projects.services import group_of, may_hold_tokens
@@ -43,16 +43,6 @@ def label_of(token: UserToken) -> str:
     return f"User token {token.name}"
 
 
-def days_allowed(days: int | None) -> int:
-    """Return the life of a credential in days, the organization's default if none was chosen."""
-    policy = current_organization()
-    if days is None:
-        return policy.token_days_default
-    if not 1 <= days <= policy.token_days_max:
-        raise RuleBroken(f"Choose 1 to {policy.token_days_max} days.", field="days")
-    return days
-
-
 @dataclass(frozen=True, slots=True)
 class Order:
     """A token that is to be issued: to whom, in which project, and what it may do."""
@@ -65,6 +55,7 @@ class Order:
     networks: list[str] | None = None
     daily_limit: Decimal | None = None
     monthly_limit: Decimal | None = None
+    not_before: datetime | None = None
 
 
 def refuse_unless_may_hold(project: Project, person: Person) -> None:
@@ -116,7 +107,7 @@ def _issue(order: Order, actor: Actor, reason: str) -> tuple[UserToken, str]:
     """Issue one token in the current transaction, which has locked the project."""
     project, person = order.project, order.person
     refuse_unless_may_hold(project, person)
-    life = days_allowed(order.days)
+    not_before = beginning(order.not_before)
     issued = digests.issue("user_token")
     token = UserToken.objects.create(
         key_id=issued.key_id,
@@ -124,7 +115,8 @@ def _issue(order: Order, actor: Actor, reason: str) -> tuple[UserToken, str]:
         digest=issued.digest,
         hint=issued.hint,
         created_by=actor.display,
-        expires=timezone.now() + timedelta(days=life),
+        not_before=not_before,
+        expires=(not_before or timezone.now()) + life_of(order.days),
         project=project,
         person=person,
         name=checked_name(order.name or USUAL_NAME),
@@ -133,7 +125,7 @@ def _issue(order: Order, actor: Actor, reason: str) -> tuple[UserToken, str]:
         networks=checked_networks(order.networks),
     )
     publish(token)
-    given = {"models": token.allowed_models, "addresses": token.networks}
+    given = {"not_before": not_before, "models": token.allowed_models, "addresses": token.networks}
     record(
         Action.TOKEN_ISSUED,
         actor=actor,
@@ -258,6 +250,7 @@ def publish(token: UserToken) -> None:
         pepper_id=token.pepper_id,
         digest=bytes(token.digest),
         state=token.state,
+        not_before=token.not_before,
         expires=token.expires,
         project=token.project_id,
         person=token.person_id,

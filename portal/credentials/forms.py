@@ -31,6 +31,12 @@ NETWORKS_HELP = "One a line, such as 203.0.113.7 or 10.20.0.0/16. Leave empty fo
 MODELS_HELP = "One a line. Leave empty for every model that the project allows."
 
 
+def say_zone(field: forms.Field, zone: str) -> None:
+    """Let a moment from which a credential is valid be read in the time zone, and say so."""
+    field.zone = zone  # type: ignore[attr-defined]
+    field.help_text = f"Empty: at once. In {zone}; its days are counted from then on."
+
+
 class SuspendForm(PortalForm):
     """Why a credential is switched off; its page shows it."""
 

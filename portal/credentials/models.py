@@ -1,6 +1,6 @@
 """What every credential has, whoever holds it: a person, a service or a gateway."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -27,7 +27,7 @@ class CallCredentialQuerySet(CredentialQuerySet):
     """Credentials of calls by their state now."""
 
     def active(self) -> "CallCredentialQuerySet":
-        """Return those that would pass the credential checks at this moment."""
+        """Return those that are not suspended either; they may become valid later."""
         return self.current().filter(suspended__isnull=True)  # type: ignore[return-value]
 
 
@@ -55,8 +55,13 @@ class Credential(models.Model):
         return False
 
     @property
+    def starts(self) -> datetime | None:
+        """When it becomes valid, if that is to come; only credentials of calls can wait."""
+        return None
+
+    @property
     def status(self) -> str:
-        """``active``, ``expiring`` (within 14 days), ``expired``, ``suspended`` or ``revoked``."""
+        """``active``, ``starting`` later, ``expiring`` in 14 days, ``expired``, ``suspended`` or ``revoked``."""
         now = timezone.now()
         if self.revoked is not None:
             return "revoked"
@@ -64,6 +69,8 @@ class Credential(models.Model):
             return "expired"
         if self.is_suspended:
             return "suspended"
+        if self.starts is not None:
+            return "starting"
         soon = now + timedelta(days=EXPIRING_DAYS)
         return "expiring" if self.expires is not None and self.expires < soon else "active"
 
@@ -82,6 +89,9 @@ class CallCredential(Credential):
     suspended = models.DateTimeField(null=True, blank=True)
     suspended_for = models.CharField(max_length=300, default="", db_default="", blank=True)
     cause = models.CharField(max_length=8, choices=Cause.choices, default="", db_default="", blank=True)
+    not_before = models.DateTimeField(
+        null=True, blank=True, help_text="From when on it is valid. Empty: from its issue on."
+    )
     resumed = models.DateTimeField(
         null=True, blank=True, help_text="When its last suspension ended; unused time counts from here."
     )
@@ -108,8 +118,13 @@ class CallCredential(Credential):
         return self.suspended is not None
 
     @property
+    def starts(self) -> datetime | None:
+        """When it becomes valid, if that is to come."""
+        return self.not_before if self.not_before and self.not_before > timezone.now() else None
+
+    @property
     def state(self) -> str:
-        """The state as the decision knows it, which compares the expiry itself."""
+        """The state as the decision knows it, which compares beginning and expiry itself."""
         if self.revoked is not None:
             return "revoked"
         return "suspended" if self.suspended is not None else "active"

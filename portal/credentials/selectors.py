@@ -13,6 +13,7 @@ from portal.credentials.models import EXPIRING_DAYS, CallCredential
 STATUSES = [
     ("", "Any status"),
     ("active", "Active"),
+    ("starting", "Not yet valid"),
     ("expiring", "Expires soon"),
     ("expired", "Expired"),
     ("suspended", "Suspended"),
@@ -26,7 +27,7 @@ M = TypeVar("M", bound=Model)
 
 
 def with_status(credentials: QuerySet[M], status: str) -> QuerySet[M]:
-    """Return the credentials of a status; ``active`` includes those that expire soon, empty is all of them."""
+    """Return the credentials of a status; ``active`` includes those that begin later or expire soon, empty is all."""
     now = timezone.now()
     is_of_calls = issubclass(credentials.model, CallCredential)
     running = Q(suspended__isnull=True) if is_of_calls else Q()
@@ -40,6 +41,8 @@ def with_status(credentials: QuerySet[M], status: str) -> QuerySet[M]:
     lasting = Q(expires__isnull=True) | Q(expires__gt=now)
     if status == "active":
         return credentials.filter(running, lasting, revoked__isnull=True)
+    if status == "starting" and is_of_calls:
+        return credentials.filter(running, not_before__gt=now, revoked__isnull=True)
     if status == "suspended" and is_of_calls:
         return credentials.filter(lasting, revoked__isnull=True, suspended__isnull=False)
     return credentials
@@ -64,10 +67,11 @@ def with_text(credentials: QuerySet[M], text: str, also: Q | None = None) -> Que
 
 
 def unused_since(credentials: QuerySet[M], moment: datetime) -> QuerySet[M]:
-    """Return those that could have been used and were not since the moment, made or resumed before it."""
+    """Return those that could have been used and were not since the moment, made, valid or resumed before it."""
     quiet = Q(last_used__lt=moment) | Q(last_used__isnull=True)
     resumed = Q(resumed__lt=moment) | Q(resumed__isnull=True)
-    return credentials.filter(quiet, resumed, created__lt=moment, revoked__isnull=True)
+    begun = Q(not_before__lt=moment) | Q(not_before__isnull=True)
+    return credentials.filter(quiet, resumed, begun, created__lt=moment, revoked__isnull=True)
 
 
 def in_batches(credentials: QuerySet[M], size: int = 500) -> Iterator[list[M]]:

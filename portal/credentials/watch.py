@@ -22,6 +22,6 @@ def days_left(expires: datetime, now: datetime) -> str:
 
 
 def quiet_since(credential: CallCredential) -> datetime:
-    """Return since when the credential is not used: its last use, or when it was made or resumed."""
-    moments = (credential.created, credential.last_used, credential.resumed)
+    """Return since when the credential is not used: its last use, or when it was made, became valid or was resumed."""
+    moments = (credential.created, credential.not_before, credential.last_used, credential.resumed)
     return max(moment for moment in moments if moment)

@@ -128,6 +128,8 @@ def _refusal(
         return f"credential_{facts['state']}"
     if facts["expires"] and facts["expires"] <= at.timestamp():
         return "credential_expired"
+    if (facts.get("not_before") or 0) > at.timestamp():
+        return "credential_suspended"
     if not facts["is_member"]:
         return "not_a_member"
     if project.get("state") != "active":

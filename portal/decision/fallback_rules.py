@@ -103,6 +103,8 @@ def refusal(
         return f"credential_{data['state']}"
     if data["expires"] and data["expires"] * 1000 <= now:
         return "credential_expired"
+    if (data.get("not_before") or 0) * 1000 > now:
+        return "credential_suspended"
     if not data["is_member"] or not is_named:
         return "not_a_member"
     if not address_allowed(data["networks"], bits):

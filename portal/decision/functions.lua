@@ -123,7 +123,7 @@ local function serves(w, project)
 end
 
 -- Credential: {version, pepper, digest, kind, state, expires s or 0, project, person, draws on, is a member, models or
--- false, networks or false, user, previous pepper or false, previous digest, previous secret's end s, names users}
+-- false, networks or false, user, previous pepper or false, previous digest, previous secret's end s, names users, not before s or 0 (none in those packed before)}
 local function credential_of(id, packed)
   local c = credentials[id]
   if c and c.bytes == packed then return c end
@@ -150,6 +150,7 @@ local function refuse_credential(mark, s, now)
   if mark then return string.match(mark, '^[^|]*') end
   if s[5] ~= 'active' then return 'credential_' .. s[5] end
   if s[6] ~= 0 and s[6] * 1000 <= now then return 'credential_expired' end
+  if (s[18] or 0) * 1000 > now then return 'credential_suspended' end  -- not yet valid
   return nil
 end
 
@@ -817,7 +818,7 @@ local function pack_subject(key, version, d)
     return {version, d.pepper, d.digest, d.kind, d.state, d.expires or 0, d.project, d.person or 0, d.draws_on or 0,
       d.is_member and 1 or 0, d.models or false, d.networks or false, d.user or '',
       d.previous and d.previous[1] or false, d.previous and d.previous[2] or '', d.previous and d.previous[3] or 0,
-      d.names_users and 1 or 0}
+      d.names_users and 1 or 0, d.not_before or 0}
   elseif kind == 'p' then
     return {version, d.state, d.group or 0, d.models or false, d.name, d.code}
   end

@@ -1,5 +1,6 @@
 """Write the fact sheets of the decision, in the transaction of the change they belong to."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -63,6 +64,7 @@ def put_credential(
     digest: bytes,
     state: str,
     expires: datetime | None,
+    not_before: datetime | None = None,
     project: int,
     person: int | None = None,
     draws_on: int | None = None,
@@ -76,6 +78,7 @@ def put_credential(
     """Write what the decision must know of a user token or API key.
 
     ``state`` is ``active``, ``revoked`` or ``suspended``; ``networks`` are CIDR blocks, ``user`` is for display.
+    Before ``not_before`` a call is refused like one with a suspended credential.
     ``previous`` is the secret before the last rotation, which stays valid until a deadline: pepper, digest, deadline.
     ``names_users`` lets the call name the person it is made for (see `put_named_users`).
     """
@@ -88,6 +91,7 @@ def put_credential(
             "digest": bytes(digest).hex(),
             "state": state,
             "expires": int(expires.timestamp()) if expires else None,
+            "not_before": math.ceil(not_before.timestamp()) if not_before else None,
             "project": project,
             "person": person,
             "draws_on": draws_on,

@@ -189,6 +189,9 @@ def _validity(things: Things, zone: str) -> str:
         return ""
     if things.refusal.code == "credential_revoked" and credential.revoked:
         return f"Revoked on {numbers.when(credential.revoked, zone)}"
+    begins = getattr(credential, "not_before", None)
+    if begins is not None and begins > things.refusal.occurred:
+        return f"Valid from {numbers.when(begins, zone)} on"
     if credential.expires is None:
         return "Does not expire"
     verb = "Expired" if credential.expires <= things.refusal.occurred else "Expires"

@@ -30,8 +30,8 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     ),
     "credential_suspended": (
         401,
-        "The credential is suspended",
-        "Ask the owner of the project to resume it.",
+        "The credential is suspended or not yet valid",
+        "Ask the owner of the project from when on it is valid, or to resume it.",
     ),
     "not_a_member": (403, "The person is not a member of the project", "Ask the owner of the project."),
     "address_not_allowed": (

@@ -5,10 +5,11 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from portal.accounts.services import person_without_identity
+from portal.credentials.validity import days_allowed
 from portal.web.commands import PortalCommand
 from projects.commands import person_known, project_named
 from projects.services import add_member, may_hold_tokens
-from tokens.services import days_allowed, issue_token
+from tokens.services import issue_token
 
 
 class Command(PortalCommand):
