@@ -8,13 +8,11 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-from django.conf import settings
-
 from portal.credentials import digests
 from portal.lib import secrets
 
 _MOST = 10_000
-_KEY = os.urandom(32)
+_FINGERPRINT = hashlib.blake2b(digest_size=32, key=os.urandom(32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +26,13 @@ class Presented:
 
 
 _known: dict[bytes, Presented] = {}
-_peppers: object = None
 
 
 def presented(secret: str) -> Presented | None:
     """Return the secret as a look-up takes it, or None for what cannot be one. Looks nothing up."""
-    global _peppers
-    if settings.PEPPERS is not _peppers:
-        _known.clear()
-        _peppers = settings.PEPPERS
-    print_ = hashlib.blake2b(secret.encode("utf-8", "surrogatepass"), digest_size=32, key=_KEY).digest()
+    fingerprint = _FINGERPRINT.copy()
+    fingerprint.update(secret.encode("utf-8", "surrogatepass"))
+    print_ = fingerprint.digest()
     known = _known.get(print_)
     if known is None:
         parsed = secrets.parse(secret)

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, overload
+from typing import Annotated, Any, NamedTuple, overload
 from uuid import UUID
 
-import msgpack
+import msgspec
 from django.conf import settings
+from msgspec import Meta
 
 from portal.credentials.presented import presented
 from portal.decision import configuration, estimate, rebuild, reservation, valkey
@@ -22,9 +23,12 @@ from portal.lib.uuid7 import uuid7_bytes
 from portal.spend.pricing import ModelPrice
 
 BASE = 10**9
+_Text = Annotated[str, Meta(min_length=1, max_length=512)]
+_Number = Annotated[int, Meta(ge=0, le=10**9)]
 # Price id, spend hi and lo, tokens hi and lo.
 AMOUNTS = struct.Struct("<5d")
-_HEAD = struct.Struct("<11d")
+# Of what the function reports of a reservation (`reservation.HEAD`): expiry, spend hi and lo, tokens hi and lo.
+_OF_HEAD = struct.Struct("<8xd40x4d").unpack
 # How a limit stands, at the end of what is said of it: start or 0, settled hi and lo, held hi and lo, when it resets.
 NUMBERS = struct.Struct("<6d")
 
@@ -92,18 +96,19 @@ class Refused:
         return max((row for row in self.rows if row.failed), key=lambda row: row.resets)
 
 
-class Call(NamedTuple):
-    """What a gateway asks about, already checked for form."""
+class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a gateway asks about. The bounds hold for what is decoded from JSON."""
 
-    credential: str
-    model: str
-    request_id: str
-    input_tokens: int | None = None
-    input_bytes: int | None = None
-    max_output_tokens: int | None = None
-    n: int = 1
-    client_ip: str | None = None
-    user: str | None = None  # an e-mail address, for keys that may name their user
+    credential: _Text
+    model: _Text
+    request_id: Annotated[str, Meta(min_length=1, max_length=128)]
+    input_tokens: _Number | None = None
+    input_bytes: _Number | None = None
+    max_output_tokens: _Number | None = None
+    n: _Number = 1
+    client_ip: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    user: _Text | None = None  # an e-mail address, for keys that may name their user
+    stream: bool = False
 
 
 def read_rows(packed: bytes) -> list[Row]:
@@ -142,7 +147,7 @@ def read_rows(packed: bytes) -> list[Row]:
             has_room,
             is_enforced,
             set_on,
-        ) in msgpack.unpackb(packed)
+        ) in msgspec.msgpack.decode(packed)
     ]
 
 
@@ -202,7 +207,7 @@ class Described:
 
 @lru_cache(maxsize=4096)
 def _described(packed: bytes) -> Described:
-    project, user, rows = msgpack.unpackb(packed)
+    project, user, rows = msgspec.msgpack.decode(packed)
     limits = (
         Limit(scope, metric, window, model, label, hi * BASE + lo, is_enforced, set_on)
         for scope, metric, window, model, label, hi, lo, is_enforced, set_on in rows
@@ -258,10 +263,15 @@ class Standing(Sequence[Row]):
 
 
 def _amounts(price: ModelPrice | None, amount: estimate.Estimate | None, *, no_price: int = 0) -> bytes:
-    spend, tokens = (amount.spend, amount.tokens) if amount else (0, 0)
-    return AMOUNTS.pack(
-        price.id if price and amount else no_price, *divmod(spend, BASE), *divmod(tokens, BASE)
-    )
+    if price is None or amount is None:
+        return AMOUNTS.pack(no_price, 0, 0, 0, 0)
+    spend, tokens = amount
+    if spend < BASE > tokens:
+        return AMOUNTS.pack(price.id, 0, spend, 0, tokens)
+    return AMOUNTS.pack(price.id, *divmod(spend, BASE), *divmod(tokens, BASE))
+
+
+_REBUILD: list[Any] = [b"rebuild"]
 
 
 def in_step(attempt: Callable[[Configuration, int], list[Any]]) -> list[Any]:
@@ -274,19 +284,19 @@ def in_step(attempt: Callable[[Configuration, int], list[Any]]) -> list[Any]:
         try:
             answer = attempt(configuration.current(version), now)
         except configuration.NotPublished:
-            answer = [b"rebuild"]
-        match answer[0]:
-            case b"rebuild":
-                rebuild.ensure_ready()
-                configuration.forget()
-                version = 0
-            case b"config":
-                configuration.forget()
-                version, now = answer[1], answer[2]
-            case b"clock":
-                now = answer[2]
-            case _:
-                return answer
+            answer = _REBUILD
+        kind = answer[0]
+        if kind == b"rebuild":
+            rebuild.ensure_ready()
+            configuration.forget()
+            version = 0
+        elif kind == b"config":
+            configuration.forget()
+            version, now = answer[1], answer[2]
+        elif kind == b"clock":
+            now = answer[2]
+        else:
+            return answer
     raise Unavailable("the decision state keeps changing")
 
 
@@ -311,8 +321,11 @@ def address_bits(address: str | None) -> str:
 
 def fingerprint(call: Call, key_id: str, model: str) -> str:
     """Return what must be the same when a request id is sent again: credential, model, amounts and user."""
-    parts = (key_id, model, *call[3:7], call.user)
-    return hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
+    parts = (
+        f"{key_id} {call.input_tokens} {call.input_bytes} {call.max_output_tokens} {call.n} "
+        f"{len(model)} {model} {call.user}"
+    )
+    return hashlib.blake2b(parts.encode(), digest_size=12).hexdigest()
 
 
 def user_key(email: str) -> str:
@@ -382,16 +395,11 @@ def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> 
         _, _, now, rows, name, project = answer
         return Refused(code, decision_id, now, tuple(read_rows(rows)), name.decode(), project.decode())
     described = _described(answer[1])
-    moment, expires, group, project_pk, person, draws, price_id, hi, lo, tokens_hi, tokens_lo = map(
-        int, _HEAD.unpack(answer[2])
-    )
-    spend, tokens = hi * BASE + lo, tokens_hi * BASE + tokens_lo
-    held = reservation.Reservation(
-        moment, project_pk, group, person, draws, price_id, spend, tokens, key_id, gateway.key_id, request
-    )
+    expires, spend_hi, spend_lo, tokens_hi, tokens_lo = _OF_HEAD(answer[2])
+    spend, tokens = int(spend_hi) * BASE + int(spend_lo), int(tokens_hi) * BASE + int(tokens_lo)
     return Allowed(
-        reservation.encode(held),
-        expires,
+        reservation.encode_parts(answer[2], key_id, gateway.key_id, request),
+        int(expires),
         spend,
         described.project,
         described.user,

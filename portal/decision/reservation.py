@@ -1,6 +1,7 @@
 """Reservation ids: signed and self-describing, so that usage can be attributed and priced from one alone.
 
-The id is 97 bytes of fields and 16 bytes of BLAKE2b under a key derived from the secret key, in base64url.
+The id is 125 bytes of fields – eleven of them as the function in Valkey reports them – and 16 bytes of BLAKE2b under
+a key derived from the secret key, in base64url.
 """
 
 import base64
@@ -8,13 +9,16 @@ import hashlib
 import hmac
 import struct
 from binascii import b2a_base64
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from django.conf import settings
 
-_FIELDS = struct.Struct(">BQQQQQQqI12s12s12s")
-_VERSION = 1
+# Moment, expiry, group, project, person, draws on, price, amount hi and lo, tokens hi and lo: whole numbers as doubles.
+HEAD = struct.Struct("<11d")
+_FIELDS = struct.Struct("<B88s12s12s12s")
+_VERSION = b"\x02"
+_BASE = 10**9
 _MAC = 16
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
@@ -54,67 +58,62 @@ def _text(raw: bytes) -> str:
     return b2a_base64(raw, newline=False).translate(_URL_SAFE).decode()
 
 
-@lru_cache(maxsize=4)
-def _key(secret: str) -> bytes:
-    return hashlib.sha256(b"portal.decision.reservation:" + secret.encode()).digest()
+@cache
+def _keyed() -> "hashlib._Hash":
+    key = hashlib.sha256(b"portal.decision.reservation:" + settings.SECRET_KEY.encode()).digest()
+    return hashlib.blake2b(digest_size=_MAC, key=key)
 
 
 def _mac(body: bytes) -> bytes:
     # Keyed BLAKE2b is a MAC by itself (RFC 7693).
-    return hashlib.blake2b(body, digest_size=_MAC, key=_key(settings.SECRET_KEY)).digest()
+    mac = _keyed().copy()
+    mac.update(body)
+    return mac.digest()
+
+
+def encode_parts(head: bytes, credential: str, gateway: str, request: bytes) -> str:
+    """Return the id made of a packed HEAD and of who calls."""
+    body = b"".join((_VERSION, head, credential.encode(), gateway.encode(), request))
+    return _text(body + _mac(body))
 
 
 def encode(held: Reservation) -> str:
     """Return the id."""
-    body = _FIELDS.pack(
-        _VERSION,
+    head = HEAD.pack(
         held.moment,
-        held.project,
+        0,
         held.group,
+        held.project,
         held.person,
         held.draws_on,
         held.price,
-        held.amount,
-        min(held.tokens, 0xFFFFFFFF),
-        held.credential.encode(),
-        held.gateway.encode(),
-        held.request,
+        *divmod(held.amount, _BASE),
+        *divmod(held.tokens, _BASE),
     )
-    return _text(body + _mac(body)).rstrip("=")
+    return encode_parts(head, held.credential, held.gateway, held.request)
 
 
 def decode(text: str) -> Reservation | None:
     """Return what the id says, or None when we did not sign it."""
     try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        raw = base64.urlsafe_b64decode(text)
     except ValueError:
         return None
     body, mac = raw[:-_MAC], raw[-_MAC:]
     if len(body) != _FIELDS.size or not hmac.compare_digest(_mac(body), mac):
         return None
-    (
-        _,
-        moment,
-        project,
-        group,
-        person,
-        draws_on,
-        price,
-        amount,
-        tokens,
-        credential,
-        gateway,
-        request,
-    ) = _FIELDS.unpack(body)
+    _, head, credential, gateway, request = _FIELDS.unpack(body)
+    numbers = map(int, HEAD.unpack(head))
+    moment, _, group, project, person, draws, price, amount, amount_lo, tokens, tokens_lo = numbers
     return Reservation(
         moment,
         project,
         group,
         person,
-        draws_on,
+        draws,
         price,
-        amount,
-        tokens,
+        amount * _BASE + amount_lo,
+        tokens * _BASE + tokens_lo,
         credential.decode(),
         gateway.decode(),
         request,

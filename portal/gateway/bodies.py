@@ -2,8 +2,11 @@
 
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from portal.decision.decide import Call
 from portal.decision.usage import Event, Rejected
@@ -150,50 +153,24 @@ def _encodes(value: str) -> bool:
     return True
 
 
-_CALL: dict[str, tuple[Any, int]] = {
-    "credential": (str, 512),
-    "model": (str, 512),
-    "request_id": (str, 128),
-    "client_ip": (str, 64),
-    "user": (str, 512),
-    "stream": (bool, 1),
-    **dict.fromkeys(("input_tokens", "input_bytes", "max_output_tokens", "n"), (int, MOST)),
-}
+_decode_call = msgspec.json.Decoder(Call).decode
 
 
-def _usual_call(body: dict[str, Any]) -> Call | None:
-    """Return the call when everything in the body is plainly right; what is not is for those who name the error."""
-    for name, value in body.items():
-        kind, most = _CALL.get(name, (None, 0))
-        if type(value) is not kind:
-            return None
-        if kind is str:
-            if not (0 < len(value) <= most and value.isascii() and "\x00" not in value):
-                return None
-        elif not 0 <= value <= most:
-            return None
-    get: Any = body.get
-    credential, model, request_id = get("credential"), get("model"), get("request_id")
-    if credential is None or model is None or request_id is None:
-        return None
-    return Call(
-        credential,
-        model,
-        request_id,
-        get("input_tokens"),
-        get("input_bytes"),
-        get("max_output_tokens"),
-        get("n") or 1,
-        get("client_ip"),
-        get("user"),
-    )
+def read_call(raw: bytes) -> Call:
+    """Read the body of ``authorize``; raise Malformed or Invalid.
+
+    What is plainly right is decoded at once; whatever else there is is read again by those who name the error.
+    """
+    if raw.isascii() and b"\\" not in raw and b"null" not in raw:
+        with suppress(msgspec.MsgspecError):
+            call = _decode_call(raw)
+            if call.n:
+                return call
+    return read_fields(parse(raw))
 
 
-def read_call(body: dict[str, Any]) -> Call:
-    """Read the body of ``authorize``; raise Invalid."""
-    usual = _usual_call(body)
-    if usual is not None:
-        return usual
+def read_fields(body: dict[str, Any]) -> Call:
+    """Read a call from the fields of a JSON object; raise Invalid."""
     reader = _Reader(body)
     credential = reader.text("credential", required=True, least=0)
     model = reader.text("model", required=True)

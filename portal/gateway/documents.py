@@ -70,7 +70,7 @@ def failure_policy() -> dict[str, str]:
 @lru_cache(maxsize=4096)
 def _template(
     described: Described, frame: Frame, is_api_key: bool, failure: tuple[str, int]
-) -> tuple[str, tuple[tuple[bool, bool, int], ...]]:
+) -> tuple[str, tuple[tuple[bool, bool, int, int], ...]]:
     """Return the answer with a place for each text that changes, and of each limit: money, a calendar's, its amount."""
     credential = secrets.API_KEY if is_api_key else secrets.USER_TOKEN
     document: dict[str, Any] = {
@@ -85,7 +85,7 @@ def _template(
                 "metric": row.metric,
                 "window": row.window,
                 "limit": amount(row.metric, row.limit),
-                **dict.fromkeys(("used", "remaining"), _PLACE if row.metric == "spend" else [_PLACE]),
+                **dict.fromkeys(("used", "remaining"), _PLACE * 2 if row.metric == "spend" else [_PLACE]),
                 "resets_at": rfc3339(frame.ends[row.window]) if row.window in frame.ends else [_PLACE],
             }
             for row in described.limits
@@ -95,7 +95,8 @@ def _template(
     text = encode(document).decode().replace("%", "%%")
     text = text.replace(f'["{_PLACE}"]', "%s").replace(_PLACE, "%s")
     return text, tuple(
-        (row.metric == "spend", row.window in frame.ends, row.limit) for row in described.limits
+        (row.metric == "spend", row.window in frame.ends, *divmod(row.limit, BASE))
+        for row in described.limits
     )
 
 
@@ -106,25 +107,33 @@ def allowed_json(answer: Allowed, credential: str) -> bytes:
         return encode(allowed(answer, credential))
     is_api_key = credential.startswith(secrets.API_KEY)
     text, limits = _template(rows.described, rows.frame, is_api_key, configuration.failure())
-    values = [
+    values: list[object] = [
         answer.reservation_id,
         rfc3339(answer.expires // 1000),
         decimal_string(answer.spend),
         answer.credential,
     ]
-    unpack = NUMBERS.unpack_from
-    for (is_money, is_of_calendar, most), packed in zip(limits, rows.packed, strict=True):
-        _, settled, settled_lo, held, held_lo, resets = unpack(packed, len(packed) - NUMBERS.size)
-        used = int(settled + held) * BASE + int(settled_lo + held_lo)
-        remaining = most - used if most > used else 0
+    unpack, add = NUMBERS.unpack_from, values.append
+    for (is_money, is_of_calendar, most, most_lo), packed in zip(limits, rows.packed, strict=True):
+        _, settled, settled_lo, held, held_lo, resets = unpack(packed, len(packed) - 48)
+        used, used_lo = int(settled + held), int(settled_lo + held_lo)
+        if used_lo >= BASE:
+            used, used_lo = used + 1, used_lo - BASE
+        left, left_lo = most - used, most_lo - used_lo
+        if left_lo < 0:
+            left, left_lo = left - 1, left_lo + BASE
+        if left < 0:
+            left, left_lo = 0, 0
         if is_money:
-            values.append(decimal_string(used))
-            values.append(decimal_string(remaining))
+            add(used)
+            add(f".{str(BASE + used_lo)[1:].rstrip('0')}" if used_lo else "")
+            add(left)
+            add(f".{str(BASE + left_lo)[1:].rstrip('0')}" if left_lo else "")
         else:
-            values.append(str(used))
-            values.append(str(remaining))
+            add(used * BASE + used_lo)
+            add(left * BASE + left_lo)
         if not is_of_calendar:
-            values.append(f'"{rfc3339(int(resets))}"' if resets else "null")
+            add(f'"{rfc3339(int(resets))}"' if resets else "null")
     return (text % tuple(values)).encode()
 
 

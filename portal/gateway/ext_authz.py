@@ -69,7 +69,7 @@ def read_call(environ: dict[str, Any], credential: str, raw: bytes) -> Call:
         "n": _answers(content),
         "client_ip": _client_ip(environ),
     }
-    return bodies.read_call({name: value for name, value in fields.items() if value is not None})
+    return bodies.read_fields({name: value for name, value in fields.items() if value is not None})
 
 
 def headers(answer: Allowed, call: Call) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ Valkey; only when the body is wrong is the gateway asked about by itself, so tha
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
@@ -120,19 +120,24 @@ def _authorize(environ: dict[str, Any]) -> _Answer:
     if deadline.KEY in environ and deadline.has_passed(environ[deadline.KEY]):
         raise _Problem("unavailable", detail="The deadline of the call has passed: nothing was decided.")
     try:
-        try:
-            call = bodies.read_call(_body(environ))
-        except bodies.Invalid as error:
-            raise _Problem("invalid", errors=error.errors) from error
-    except _Problem:
+        call = bodies.read_call(_raw(environ))
+    except (bodies.Malformed, bodies.Invalid, _Problem) as error:
         _gateway(environ)
-        raise
+        raise _wrong(error) from error
     answer = decider.authorize(_secret(environ), call)
     if isinstance(answer, Allowed):
         if not again.is_new(call.request_id) and again.give_back_if_booked(answer, call):
             raise _Problem("request_id_reused")
         return 200, documents.allowed_json(answer, call.credential), _JSON, []
     return _refuse(_refusal(answer, call))
+
+
+def _wrong(error: bodies.Malformed | bodies.Invalid | _Problem) -> _Problem:
+    if isinstance(error, bodies.Malformed):
+        return _Problem("malformed")
+    if isinstance(error, bodies.Invalid):
+        return _Problem("invalid", errors=error.errors)
+    return error
 
 
 def _ext_authz(environ: dict[str, Any]) -> _Answer:
@@ -142,11 +147,7 @@ def _ext_authz(environ: dict[str, Any]) -> _Answer:
     except (bodies.Malformed, bodies.Invalid, _Problem) as error:
         if known.gateway(secret) is None:
             raise _Problem("gateway_unknown") from error
-        if isinstance(error, bodies.Malformed):
-            raise _Problem("malformed") from error
-        if isinstance(error, bodies.Invalid):
-            raise _Problem("invalid", errors=error.errors) from error
-        raise
+        raise _wrong(error) from error
     answer = decider.authorize(secret, call)
     if isinstance(answer, Allowed):
         return 200, b"", "", ext_authz.headers(answer, call)
@@ -239,49 +240,51 @@ def _readyz(environ: dict[str, Any]) -> _Answer:
     return status, body, _JSON, []
 
 
-_ROUTES: dict[str, tuple[str, Callable[[dict[str, Any]], _Answer]]] = {
-    "/gateway/v1/authorize": ("POST", _authorize),
-    "/gateway/v1/usage": ("POST", _usage),
-    "/gateway/v1/release": ("POST", _release),
-    "/gateway/v1/extend": ("POST", _extend),
-    "/gateway/v1/me": ("GET", _me),
-    "/gateway/v1/openapi.json": ("GET", _openapi),
-    "/livez": ("GET", _livez),
-    "/readyz": ("GET", _readyz),
+class _Route(NamedTuple):
+    method: str
+    handler: Callable[[dict[str, Any]], _Answer]
+    # Whether it is admitted like others that work; what is not needs nobody.
+    is_counted: bool = True
+    # Whether it asks Postgres: a connection that a request has left behind is checked before its next use.
+    asks_postgres: bool = True
+    # Whether it can be sent again, and waits for Postgres.
+    is_report: bool = False
+    presents: str = "HTTP_AUTHORIZATION"
+
+
+_ROUTES = {
+    "/gateway/v1/authorize": _Route("POST", _authorize, asks_postgres=False),
+    "/gateway/v1/usage": _Route("POST", _usage, is_report=True),
+    "/gateway/v1/release": _Route("POST", _release),
+    "/gateway/v1/extend": _Route("POST", _extend),
+    "/gateway/v1/me": _Route("GET", _me, is_report=True),
+    "/gateway/v1/openapi.json": _Route("GET", _openapi, is_counted=False, asks_postgres=False),
+    "/livez": _Route("GET", _livez, is_counted=False, asks_postgres=False),
+    "/readyz": _Route("GET", _readyz, is_counted=False),
 }
-# These reach Postgres only when they must; a connection a request leaves behind is checked before its next use.
-_TOUCH_NOTHING = (_authorize, _ext_authz, _livez, _openapi)
-
-_UNCOUNTED = (_livez, _readyz, _openapi)
-# They can be sent again, and wait for Postgres.
-_REPORTS = (_usage, _me)
-
-
-def _admitted(handler: Callable[[dict[str, Any]], _Answer], environ: dict[str, Any]) -> _Answer:
-    """Work on the request unless too many are in work. The id in the secret tells gateways apart, proved or not."""
-    sent = environ.get("HTTP_X_LLM_GATEWAY" if handler is _ext_authz else "HTTP_AUTHORIZATION", "")
-    number = admission.here.enter(sent[:_TO_ITS_ID], handler in _REPORTS)
-    if number is None:
-        raise _Problem("unavailable", detail="The portal has too much to do at once. Try again.")
-    try:
-        return handler(environ)
-    finally:
-        admission.here.leave(number)
+# Envoy repeats the client's method and path behind the prefix.
+_OF_ENVOY = _Route("", _ext_authz, asks_postgres=False, presents="HTTP_X_LLM_GATEWAY")
 
 
 def _dispatch(environ: dict[str, Any]) -> _Answer:
-    path, asked = environ["PATH_INFO"], environ["REQUEST_METHOD"]
-    # Envoy repeats the client's method and path behind the prefix.
-    route = (asked, _ext_authz) if path.startswith(ext_authz.PREFIX) else _ROUTES.get(path)
+    path = environ["PATH_INFO"]
+    route = _ROUTES.get(path) or (_OF_ENVOY if path.startswith(ext_authz.PREFIX) else None)
     if route is None:
         return _refuse(_Problem("not_found"))
-    method, handler = route
-    if asked != method and not (asked == "HEAD" and method == "GET"):
+    method, handler, is_counted, asks_postgres, is_report, presents = route
+    asked = environ["REQUEST_METHOD"]
+    if asked != method and method and not (asked == "HEAD" and method == "GET"):
         return _refuse(_Problem("method_not_allowed", headers=[("Allow", method)]))
+    number = None
     try:
-        if handler not in _TOUCH_NOTHING:
+        if asks_postgres:
             close_old_connections()
-        return handler(environ) if handler in _UNCOUNTED else _admitted(handler, environ)
+        if is_counted:
+            # The id in the secret tells gateways apart, proved or not.
+            number = admission.here.enter(environ.get(presents, "")[:_TO_ITS_ID], is_report)
+            if number is None:
+                raise _Problem("unavailable", detail="The portal has too much to do at once. Try again.")
+        return handler(environ)
     except _Problem as error:
         return _refuse(error)
     except (Unavailable, DatabaseError, InterfaceError) as error:
@@ -293,6 +296,9 @@ def _dispatch(environ: dict[str, Any]) -> _Answer:
         log.exception("%s failed", environ["PATH_INFO"])
         connection.close()
         return _refuse(_Problem("internal"))
+    finally:
+        if number is not None:
+            admission.here.leave(number)
 
 
 def answer(environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:

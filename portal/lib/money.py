@@ -40,8 +40,8 @@ def decimal_string(nano: int) -> str:
     """Return the amount as the Gateway API writes it: a plain decimal without trailing zeros."""
     if nano < 0:
         return f"-{decimal_string(-nano)}"
-    digits = str(nano).zfill(10)
-    return f"{digits[:-9]}.{digits[-9:]}".rstrip("0").rstrip(".")
+    whole, part = divmod(nano, NANO)
+    return f"{whole}.{part:09d}".rstrip("0") if part else str(whole)
 
 
 def half_even(numerator: int, denominator: int) -> int:

@@ -35,7 +35,7 @@ def test_the_document_is_valid_openapi_3_1() -> None:
 
 def test_every_route_is_described_with_its_method() -> None:
     described = {(path, method.upper()) for path, method, _ in operations() if "ext_authz" not in path}
-    assert described == {(path, method) for path, (method, _) in http._ROUTES.items()}
+    assert described == {(path, route.method) for path, route in http._ROUTES.items()}
 
 
 def test_every_example_has_the_shape_it_stands_for() -> None:
