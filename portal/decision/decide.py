@@ -27,7 +27,7 @@ _Text = Annotated[str, Meta(min_length=1, max_length=512)]
 _Number = Annotated[int, Meta(ge=0, le=10**9)]
 # Price id, spend hi and lo, tokens hi and lo.
 AMOUNTS = struct.Struct("<5d")
-# Of what the function reports of a reservation (`reservation.HEAD`): expiry, spend hi and lo, tokens hi and lo.
+# Of the eleven numbers that the function reports of a reservation: expiry, spend hi and lo, tokens hi and lo.
 _OF_HEAD = struct.Struct("<8xd40x4d").unpack
 # How a limit stands, at the end of what is said of it: start or 0, settled hi and lo, held hi and lo, when it resets.
 NUMBERS = struct.Struct("<6d")
@@ -398,7 +398,7 @@ def authorize(gateway_secret: str, call: Call, *, now_ms: int | None = None) -> 
     expires, spend_hi, spend_lo, tokens_hi, tokens_lo = _OF_HEAD(answer[2])
     spend, tokens = int(spend_hi) * BASE + int(spend_lo), int(tokens_hi) * BASE + int(tokens_lo)
     return Allowed(
-        reservation.encode_parts(answer[2], key_id, gateway.key_id, request),
+        reservation.encode_reported(answer[2], key_id, gateway.key_id, request),
         int(expires),
         spend,
         described.project,

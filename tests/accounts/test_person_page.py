@@ -60,7 +60,7 @@ def test_list_is_sorted_by_anything_shown_and_paged(
     cast: Cast, browse: Browse, monkeypatch: pytest.MonkeyPatch, sort: str
 ) -> None:
     factories.usage(cast.triage, "12.5", person=cast.bob, is_moved=True)
-    monkeypatch.setattr("portal.accounts.views.people.page_of", _small_pages())
+    monkeypatch.setattr("portal.accounts.pages.listing.page_of", _small_pages())
     admin, names, cursor = browse(cast.alice), [], ""
     for _ in range(10):
         page = admin.get("/accounts/people/", {"sort": sort, "cursor": cursor}).context["page"]

@@ -14,9 +14,7 @@ AMOUNT = st.integers(0, 2**63 - 1)
 ID = st.text("0123456789ABCDEFabcdef", min_size=12, max_size=12)
 
 
-@given(
-    WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, AMOUNT, AMOUNT, ID, ID, st.binary(min_size=12, max_size=12)
-)
+@given(WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, AMOUNT, AMOUNT, ID, ID, st.binary(min_size=12, max_size=12))
 def test_an_id_says_all_it_was_made_of(
     moment: int, project: int, group: int, person: int, draws: int, price: int, amount: int, tokens: int,
     credential: str, gateway: str, request: bytes,

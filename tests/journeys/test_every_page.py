@@ -20,7 +20,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 OPTIONS = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]}
 WIDER = "found => found.some(one => one.scrollWidth > one.clientWidth + 1)"
 # Files to take away and the end of the session.
-NOT_PAGES = ("export", "signout")
+NOT_PAGES = ("export", "template", "signout")
 # Reached otherwise than by a link.
 MORE = ["/", "/projects/", "/nothing-here/", "/projects/nothing-here/", "/accounts/no-access/"]
 # Shown empty, narrowed, or with what was asked: another look of a page that the walk sees once.
