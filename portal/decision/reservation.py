@@ -1,7 +1,7 @@
 """Reservation ids: signed and self-describing, so that usage can be attributed and priced from one alone.
 
-The id is 117 bytes of fields – ten numbers of them as the function in Valkey reports them – and 16 bytes of BLAKE2b under
-a key derived from the secret key, in base64url.
+The id is 117 bytes of fields – ten numbers of them as the function in Valkey reports them – and 16 bytes of BLAKE2b
+under a key derived from the secret key, in base64url.
 """
 
 import base64
