@@ -323,7 +323,7 @@ def fingerprint(call: Call, key_id: str, model: str) -> str:
     """Return what must be the same when a request id is sent again: credential, model, amounts and user."""
     parts = (
         f"{key_id} {call.input_tokens} {call.input_bytes} {call.max_output_tokens} {call.n} "
-        f"{len(model)} {model} {call.user}"
+        f"{len(model)} {model} {call.user or ''}"
     )
     return hashlib.blake2b(parts.encode(), digest_size=12).hexdigest()
 

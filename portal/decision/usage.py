@@ -23,7 +23,6 @@ from portal.spend.inbox import Entry, Stored
 from portal.spend.pricing import ModelPrice
 
 log = logging.getLogger(__name__)
-BASE = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +166,9 @@ def _settle_argument(row: Stored, config: Configuration) -> str:
             row.xid,
             closes,
             int(moment),
-            *divmod(entry.spend, BASE),
+            *divmod(entry.spend, decide.BASE),
             entry.calls,
-            *divmod(entry.input_tokens + entry.output_tokens, BASE),
+            *divmod(entry.input_tokens + entry.output_tokens, decide.BASE),
             entry.group_id or 0,
             entry.project,
             entry.person or 0,
@@ -287,7 +286,7 @@ def record_attribution(record: list[Any], config: Configuration) -> Attribution:
         draws,
         credential.decode(),
         config.by_id.get(price),
-        hi * BASE + lo,
+        hi * decide.BASE + lo,
         expires,
     )
 
